@@ -19,6 +19,7 @@ from hoverboard.contract.public_names import public_names
 
 PUBLIC = {
     "FabricClient": "controllers.fm.fabric_client",
+    "entities": "hoverboard.contract",
     "OffloadPolicy": "controllers.vmc.offload.policy",
     "Decision": "controllers.vmc.offload.policy",
     "ProgrammingModel": "controllers.vmc.model",
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from controllers.vmc.offload.policy import Decision as Decision
     from controllers.vmc.offload.policy import OffloadPolicy as OffloadPolicy
     from controllers.vmc.view.flow_scopes import VmScope as VmScope
+    from hoverboard.contract import entities as entities
     from hoverboard.contract.openflow.pipeline import route_flow as route_flow
 else:
     __getattr__, __dir__ = public_names(__name__, PUBLIC, OLD_PATHS)

@@ -34,6 +34,7 @@ from hoverboard.contract.errors import HoverboardError, RunError
 from hoverboard.contract.models import DEFAULT_MODEL, MODELS, choices
 from hoverboard.contract.plugins import absolute, file_of
 
+_ANSWER_SECONDS = 0.1  # for the answers to requests that met an unexpected exception
 _STOP_TIMEOUT = 2.0  # seconds that a process has to stop in order after an unexpected exception
 
 
@@ -184,6 +185,7 @@ async def _serve(arguments: argparse.Namespace, settings: Settings, name: str) -
         if crash.error is None:
             await running.stop()
         else:
+            await asyncio.sleep(_ANSWER_SECONDS)
             with suppress(TimeoutError):
                 async with asyncio.timeout(_STOP_TIMEOUT):
                     await running.stop()

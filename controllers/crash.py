@@ -16,7 +16,8 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from hoverboard.contract.errors import HoverboardError
+from hoverboard.contract.errors import HoverboardError, InputError, RunError
+from hoverboard.contract.plugins import error_text, place_in_user_code
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -70,6 +71,25 @@ def crash_on_error() -> Iterator[None]:
     except Exception as error:
         _report(asyncio.get_running_loop(), error)
         raise
+
+
+def answer_to(error: Exception) -> HoverboardError:
+    """The error that answers a request which `error` has ended: `error` itself, if it is one for people.
+
+    An exception in a user's programming model or offload policy is the file's fault: InputError, with class and line.
+    """
+    if isinstance(error, HoverboardError):
+        return error
+    place = place_in_user_code(error)
+    if place is None:
+        return RunError(
+            f"the request failed in the control plane: {error_text(error)}",
+            next_step="read the traceback in the control plane's log",
+        )
+    name, where = place
+    return InputError(
+        f"{name}() raised {error_text(error)}", where=where, next_step="correct the file, then repeat the command"
+    )
 
 
 def critical_task(doing: Coroutine[Any, Any, _T]) -> asyncio.Task[_T]:

@@ -15,8 +15,13 @@ PUBLIC = {
     "Parameter": "experiments.frame.parameters",
     "Sample": "experiments.frame.experiment",
     "Chart": "experiments.frame.experiment",
+    "ClaimVerdict": "experiments.frame.experiment",
     "iperf": "experiments.tools",
     "ping": "experiments.tools",
+    "round_trip": "experiments.tools",
+    "packet_rate": "experiments.tools",
+    "cpu_window": "experiments.observe",
+    "flow_path": "experiments.observe",
 }
 # Modules of version 0.1 that its documents name. The next version removes them.
 OLD_PATHS = {
@@ -30,10 +35,15 @@ OLD_PATHS = {
 
 if TYPE_CHECKING:
     from experiments.frame.experiment import Chart as Chart
+    from experiments.frame.experiment import ClaimVerdict as ClaimVerdict
     from experiments.frame.experiment import Experiment as Experiment
     from experiments.frame.experiment import Sample as Sample
     from experiments.frame.parameters import Parameter as Parameter
+    from experiments.observe import cpu_window as cpu_window
+    from experiments.observe import flow_path as flow_path
     from experiments.tools import iperf as iperf
+    from experiments.tools import packet_rate as packet_rate
     from experiments.tools import ping as ping
+    from experiments.tools import round_trip as round_trip
 else:
     __getattr__, __dir__ = public_names(__name__, PUBLIC, OLD_PATHS)

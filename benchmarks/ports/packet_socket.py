@@ -10,7 +10,7 @@ import numpy as np
 from benchmarks.ports import libc
 from benchmarks.ports.libc import Bytes, Words, nanoseconds
 from benchmarks.ports.tap import FRAMES, LOST, PASSES, POLLS, VNET
-from hoverboard.fastpath.compiled.compiler import compiled
+from hoverboard.fastpath.compiled.compiler import compiled_loop
 
 _SOL_PACKET = 263
 _QDISC_BYPASS, _IGNORE_OUTGOING, _VNET_HDR_SZ = 20, 23, 24
@@ -31,7 +31,7 @@ def open_socket(device: str, *, bypass: bool = True) -> socket.socket:
     return made
 
 
-@compiled
+@compiled_loop
 def forward(
     pollfds: Words, inward: Words, outward: Words, vectors: Words, spin_ns: int, stop: Words, stats: Words
 ) -> None:

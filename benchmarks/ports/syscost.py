@@ -19,7 +19,7 @@ from benchmarks.ports import libc, tap
 from benchmarks.ports.libc import Bytes, Words, nanoseconds
 from benchmarks.ports.rig import Builder, index_of
 from hoverboard.contract.encapsulation import FABRIC_MTU
-from hoverboard.fastpath.compiled.compiler import compiled
+from hoverboard.fastpath.compiled.compiler import compiled_loop
 from topologies.emulation.devices import entered, netlink
 
 _MANY = 64
@@ -29,7 +29,7 @@ _TURNS = 20_000
 _getppid = types.ExternalFunction("getppid", types.int32())
 
 
-@compiled
+@compiled_loop
 def time_getppid(turns: int) -> float:
     """Nanoseconds of a system call that does nothing."""
     spec = np.zeros(2, np.int64)
@@ -39,7 +39,7 @@ def time_getppid(turns: int) -> float:
     return (nanoseconds(spec) - before) / turns
 
 
-@compiled
+@compiled_loop
 def time_clock(turns: int) -> float:
     """Nanoseconds of clock_gettime()."""
     spec = np.zeros(2, np.int64)
@@ -49,7 +49,7 @@ def time_clock(turns: int) -> float:
     return (nanoseconds(spec) - before) / turns
 
 
-@compiled
+@compiled_loop
 def time_read(fd: int, buf: Bytes, turns: int) -> float:
     """Nanoseconds of each of `turns` read()s."""
     spec = np.zeros(2, np.int64)
@@ -59,7 +59,7 @@ def time_read(fd: int, buf: Bytes, turns: int) -> float:
     return (nanoseconds(spec) - before) / turns
 
 
-@compiled
+@compiled_loop
 def time_write(fd: int, buf: Bytes, length: int, turns: int) -> float:
     """Nanoseconds of each of `turns` write()s of `length` bytes."""
     spec = np.zeros(2, np.int64)
@@ -69,7 +69,7 @@ def time_write(fd: int, buf: Bytes, length: int, turns: int) -> float:
     return (nanoseconds(spec) - before) / turns
 
 
-@compiled
+@compiled_loop
 def time_poll(pollfds: Words, turns: int) -> float:
     """Nanoseconds of a poll() of all of `pollfds`, none of them readable."""
     spec = np.zeros(2, np.int64)
@@ -79,7 +79,7 @@ def time_poll(pollfds: Words, turns: int) -> float:
     return (nanoseconds(spec) - before) / turns
 
 
-@compiled
+@compiled_loop
 def time_epoll(epoll: int, events: Words, turns: int) -> float:
     """Nanoseconds of an epoll_wait() without events."""
     spec = np.zeros(2, np.int64)

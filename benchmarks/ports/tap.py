@@ -15,7 +15,7 @@ import numpy as np
 from benchmarks.ports import libc
 from benchmarks.ports.libc import Bytes, Words, nanoseconds
 from hoverboard.contract.errors import MachineError
-from hoverboard.fastpath.compiled.compiler import compiled
+from hoverboard.fastpath.compiled.compiler import compiled, compiled_loop
 
 VNET = 12
 SHIM = 14 + VNET
@@ -69,7 +69,7 @@ def wrap(data: Bytes, at: int, header_length: int) -> int:
     return at - SHIM
 
 
-@compiled
+@compiled_loop
 def forward(
     pollfds: Words, peers: Words, uplinks: Words, epoll: int, buf: Bytes, batch: int, batch_bytes: int, spin_ns: int,
     header_length: int, stop: Words, stats: Words,

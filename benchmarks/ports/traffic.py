@@ -14,11 +14,12 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.harness.pauses import pause
 from benchmarks.ports import libc
 from benchmarks.ports.libc import Bytes, Words, message_vector, nanoseconds
 from experiments.statistics import percentile
 from hoverboard.contract.errors import MeasurementError
-from hoverboard.fastpath.compiled.compiler import compiled
+from hoverboard.fastpath.compiled.compiler import compiled, compiled_loop
 from topologies.emulation.devices import entered
 
 _CHUNK = 1 << 17
@@ -74,7 +75,7 @@ def echo(fd: int, byte: Bytes) -> None:
         libc.write(np.int32(fd), address, np.uintp(1))
 
 
-@compiled
+@compiled_loop
 def round_trips(fd: int, byte: Bytes, samples: Words, stop: Words) -> int:
     """Make round trips until stop[0] or samples is full; returns their number. samples[] gets nanoseconds."""
     spec = np.zeros(2, np.int64)
@@ -101,11 +102,6 @@ def running(*jobs: tuple[Any, ...]) -> Iterator[None]:
     finally:
         for thread in threads:
             thread.join(10)
-
-
-def window(seconds: float) -> None:
-    """Wait for the time of a measurement."""
-    threading.Event().wait(seconds)
 
 
 @contextlib.contextmanager
@@ -140,10 +136,10 @@ def tcp(source: int, target: int, address: str, seconds: float, marked: Callable
         connection(source, target, address) as (client, server),
         running((send_stream, client.fileno(), out, stop), (receive_stream, server.fileno(), into, stop, count)),
     ):
-        window(seconds / 4)
+        pause(seconds / 4)
         marked()
         first, began = int(count[0]), time.monotonic()
-        window(seconds)
+        pause(seconds)
         received, took = int(count[0]) - first, time.monotonic() - began
         marked()
         stop[0] = 1
@@ -169,10 +165,10 @@ def udp(source: int, target: int, address: str, seconds: float, marked: Callable
             (send_datagrams, client.fileno(), send_headers, stop, sent),
             (receive_datagrams, server.fileno(), receive_headers, stop, got),
         ):
-            window(seconds / 4)
+            pause(seconds / 4)
             marked()
             first, first_sent, began = int(got[0]), int(sent[0]), time.monotonic()
-            window(seconds)
+            pause(seconds)
             took = time.monotonic() - began
             rates = (int(got[0]) - first) / took, (int(sent[0]) - first_sent) / took
             marked()
@@ -193,7 +189,7 @@ def trips(source: int, target: int, address: str, seconds: float, marked: Callab
 
         with running((ask,), (echo, server.fileno(), np.zeros(1, np.uint8))):
             marked()
-            window(seconds)
+            pause(seconds)
             marked()
             stop[0] = 1
     if not result or result[0] < 10:

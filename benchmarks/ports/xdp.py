@@ -20,7 +20,7 @@ from benchmarks.ports import libc
 from benchmarks.ports.libc import Bytes, Words, nanoseconds
 from benchmarks.ports.tap import FRAMES, PASSES, POLLS
 from hoverboard.contract.errors import MachineError
-from hoverboard.fastpath.compiled.compiler import compiled
+from hoverboard.fastpath.compiled.compiler import compiled, compiled_loop
 
 _BPF, _SOCKET, _BIND, _SETSOCKOPT, _GETSOCKOPT = 321, 41, 49, 54, 55  # x86-64
 _AF_XDP, _SOL_XDP = 44, 283
@@ -182,7 +182,7 @@ def move(source: Side, target: Side, target_fd: int, batch: int) -> int:
     return count
 
 
-@compiled
+@compiled_loop
 def forward(pollfds: Words, one: Side, other: Side, batch: int, spin_ns: int, stop: Words, stats: Words) -> None:
     """Move frames between two sockets until stop[0]; pollfds (2,) as in tap.forward."""
     spec = np.zeros(2, np.int64)

@@ -229,7 +229,7 @@ def _lost_runs(probes: Probes) -> Line:
             "lost runs",
             "degraded",
             ", ".join(lost),
-            "no other command finds them; hoverboard down --orphans ends their processes and devices",
+            "hoverboard down --orphans ends their processes and devices",
         )
     return Line("lost runs", "ok", "none")
 

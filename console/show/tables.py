@@ -305,7 +305,7 @@ def entries(document: nodes.Flows) -> Table:
         ("VNI", "source", "destination", "protocol", "kind", "via", "#packets", "#bytes"),
         (
             (
-                entry["vni"], _or_dash(entry["src"]), _or_dash(entry["dst"]), _or_dash(entry["proto"]),
+                _or_dash(entry["vni"]), _or_dash(entry["src"]), _or_dash(entry["dst"]), _or_dash(entry["proto"]),
                 _or_dash(entry["kind"]) if entry["now"] else f"{entry['kind']} (before)",
                 _or_dash(entry["via"]), entry["packets"], entry["bytes"],
             )

@@ -91,18 +91,18 @@ def up(
     as_json: Json = False,
 ) -> None:
     """Bring a topology up as a run. Without --detach you get a prompt. Leaving it takes the run down."""
-    if check:
-        _print_check(file, as_json)
-        return
-    if as_json and not detach:
-        raise InputError("--json needs --detach", where="up", next_step="add --detach, or leave --json out")
-    runs.need_root("up")
-    runs.mention_orphans()
     options = {"model": model, "dataplane": dataplane, "scheduling": scheduling, "offload_policy": offload_policy}
     control: dict[str, Any] = {
         "control_plane": control_plane, "partitions": partitions, "replicas": replicas, "front_ends": front_ends,
         "store": store,
     }  # fmt: skip
+    if check:
+        _print_check(file, options, control, as_json)
+        return
+    if as_json and not detach:
+        raise InputError("--json needs --detach", where="up", next_step="add --detach, or leave --json out")
+    runs.need_root("up")
+    runs.mention_orphans()
     from topologies.cluster.control_processes import ControlLayout
 
     # Faults of options and file show here, before anything is started.
@@ -130,11 +130,14 @@ def up(
         print(f"run {name!r} is up; end it with: hoverboard down --run {name}")
 
 
-def _print_check(file: str, as_json: bool) -> None:
+def _print_check(file: str, options: dict[str, Any], control: dict[str, Any], as_json: bool) -> None:
     from hoverboard.contract.change_documents import Checked
+    from topologies.cluster.control_processes import ControlLayout
+    from topologies.run.run_options import with_options
     from topologies.spec import schema
 
-    topology = schema.load(file)
+    ControlLayout.of(**control)
+    topology = with_options(schema.load(file), **options)
     found: Checked = {
         "ok": True,
         "name": topology.name,

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _REQUEST_TIMEOUT = 60.0  # seconds; enough for a full update of 100,000 VMs, short enough to notice a dead control plane
 _UNLIMITED = MAX_MESSAGE
+_MOST_DETAILS = 200  # characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,10 +175,21 @@ class FabricClient:
             if rejected is not None:
                 raise rejected from error
             raise RunError(
-                f"the control plane does not answer ({code.name.lower().replace('_', ' ')}: {details})",
+                f"the control plane does not answer: {_reason(code, details, timeout)}",
                 where=self.address,
                 next_step="check that the run is up (hoverboard status), and read its control plane's log",
             ) from error
+
+
+def _reason(code: grpc.StatusCode, details: str, timeout: float) -> str:
+    """Why a call failed, in one line. The texts of gRPC itself list addresses and attempts."""
+    match code:
+        case grpc.StatusCode.UNAVAILABLE | grpc.StatusCode.CANCELLED:
+            return "it is down, or restarts"
+        case grpc.StatusCode.DEADLINE_EXCEEDED:
+            return f"no answer after {timeout:g} s"
+    first = details.strip().partition("\n")[0][:_MOST_DETAILS]
+    return f"{code.name.lower().replace('_', ' ')}: {first}" if first else code.name.lower().replace("_", " ")
 
 
 def diff_request(

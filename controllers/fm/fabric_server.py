@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
+from controllers.crash import answer_to
 from controllers.fm.codec import decode_entity
 from controllers.fm.grpc_errors import status_of
 from controllers.fm.index import EntityKey
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 MAX_ENTITIES = 1_000_000  # in one request
 _LARGE = 1_000  # entities; during a larger request, garbage collection pauses
+_log = logging.getLogger(__name__)
 _AT_A_TIME = 100  # entities decoded before the event loop may do other work
 
 
@@ -78,8 +81,8 @@ class FabricManagerServicer:
             with _gc_paused_for(len(request.entities)):
                 entities = await decode_entities(request.entities)
                 return _reply(*await self._plane.full_update(entities, _expected(request)))
-        except HoverboardError as rejected:
-            await _abort(context, rejected)
+        except Exception as error:
+            await _abort(context, error)
 
     async def Diff(self, request: pb.DiffRequest, context: Any) -> pb.UpdateReply:
         """Change a part of the configuration."""
@@ -87,23 +90,23 @@ class FabricManagerServicer:
             with _gc_paused_for(len(request.upsert) + len(request.remove)):
                 upsert, remove = await decode_entities(request.upsert), await _references(request)
                 return _reply(*await self._plane.diff(upsert, remove, _expected(request)))
-        except HoverboardError as rejected:
-            await _abort(context, rejected)
+        except Exception as error:
+            await _abort(context, error)
 
     async def Plan(self, request: pb.DiffRequest, context: Any) -> pb.Json:
         """The changes that a diff would make."""
         try:
             upsert, remove = await decode_entities(request.upsert), await _references(request)
             return pb.Json(json=json.dumps(await self._plane.plan(upsert, remove, _expected(request))))
-        except HoverboardError as rejected:
-            await _abort(context, rejected)
+        except Exception as error:
+            await _abort(context, error)
 
     async def List(self, request: pb.EntityRef, context: Any) -> pb.Json:
         """The entities of a type, or of all types."""
         try:
             return pb.Json(json=json.dumps(await self._plane.entities(request.type)))
-        except HoverboardError as rejected:
-            await _abort(context, rejected)
+        except Exception as error:
+            await _abort(context, error)
 
     async def Status(self, request: pb.Empty, context: Any) -> pb.Json:
         """The status document."""
@@ -117,8 +120,8 @@ class FabricManagerServicer:
         """Change to another programming model."""
         try:
             return pb.Json(json=json.dumps(await self._plane.set_model(request.model)))
-        except HoverboardError as rejected:
-            await _abort(context, rejected)
+        except Exception as error:
+            await _abort(context, error)
 
 
 def _gc_paused_for(entities: int) -> AbstractContextManager[None]:
@@ -156,8 +159,10 @@ async def decode_entities(messages: Sequence[pb.Entity]) -> list[AnyEntity]:
     return entities
 
 
-async def _abort(context: Any, rejected: HoverboardError) -> NoReturn:
-    await context.abort(*status_of(rejected))
+async def _abort(context: Any, error: Exception) -> NoReturn:
+    if not isinstance(error, HoverboardError):
+        _log.error("a request failed", exc_info=error)
+    await context.abort(*status_of(answer_to(error)))
     raise AssertionError("context.abort returned")
 
 

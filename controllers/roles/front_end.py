@@ -320,10 +320,12 @@ class _FrontEndsServicer:
                     hello = request.hello
                     controller = _Controller(f"partition {hello.partition} replica {hello.replica}")
                     writing = asyncio.ensure_future(self._write(controller, context))
-                    self._role.join(controller)
+                    with crash_on_error():
+                        self._role.join(controller)
         finally:
             if controller is not None:
-                self._role.leave(controller)
+                with crash_on_error():
+                    self._role.leave(controller)
             if writing is not None:
                 writing.cancel()
 
@@ -362,4 +364,5 @@ class _AgentsServicer:
         finally:
             if node and self._newest.get(node) is token:
                 del self._newest[node]
-                self._role.agent_gone(node)
+                with crash_on_error():
+                    self._role.agent_gone(node)

@@ -229,10 +229,12 @@ class ReplicasServicer:
                     hello = report.hello
                     member = Replica(hello.partition, hello.replica, hello.pid)
                     writing = asyncio.ensure_future(self._write(member, context))
-                    self._roster.join(member)
+                    with crash_on_error():
+                        self._roster.join(member)
         finally:
             if member is not None:
-                self._roster.leave(member)
+                with crash_on_error():
+                    self._roster.leave(member)
             if writing is not None:
                 writing.cancel()
 

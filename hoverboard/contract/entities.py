@@ -21,6 +21,7 @@ _PORTS = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?")
 
 # VNI 0 carries the probes between hosts (contract.encapsulation).
 MAX_VNI = (1 << 24) - 1
+MAX_COUNT = (1 << 63) - 1  # the words of the engines have 64 bits, with a sign
 MAX_PREFIX6 = 126
 # Limits of one entity: each item becomes flows in switches.
 MAX_RANGES, MAX_TAGS, MAX_PREFIXES, MAX_BACKENDS = 16, 32, 64, 256
@@ -102,6 +103,8 @@ OnePortRange = Annotated[PortRange, BeforeValidator(_port_range, json_schema_inp
 Ports = Annotated[tuple[OnePortRange, ...], AfterValidator(_in_order), Field(max_length=MAX_RANGES)]
 Tags = Annotated[tuple[Name, ...], Field(max_length=MAX_TAGS)]
 Mac = Annotated[str, AfterValidator(_mac)]
+Vni = Annotated[int, Field(ge=1, le=MAX_VNI)]
+Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
 Ip6 = Annotated[IPv6Address, AfterValidator(_ip6)]
 Prefix6 = Annotated[IPv6Network, AfterValidator(_prefix6)]
 FirewallAction = Literal["allow", "deny"]
@@ -127,7 +130,7 @@ class Network(Entity):
     """
 
     TYPE = "Network"
-    vni: Annotated[int, Field(ge=1, le=MAX_VNI)]
+    vni: Vni
     ingress: FirewallAction = "allow"
     egress: FirewallAction = "allow"
     rate_bps: Annotated[int, Field(ge=0)] = 0

@@ -6,16 +6,20 @@ a file; errors name the line. It reads the file, and does no other I/O.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.util
 import inspect
 import sys
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from hoverboard.contract.errors import InputError
+
+_PREFIX = "plugin_"  # of the module name of a user's file
 
 
 def file_of(reference: str) -> tuple[Path, str] | None:
@@ -57,8 +61,8 @@ def load_class(reference: str, base: type[Any], where: str = "", *, noun: str, n
         path = found[0] if found is not None else Path(reference)
         raise InputError(f"there is no Python file {path.name!r}", where=place, next_step=next_step)
     path, wanted = found
-    module = _run(path)
-    fitting: dict[str, type[Any]] = {name: kind for name, kind in vars(module).items() if _fits(kind, base)}
+    with user_code("the file", path, next_step="correct it; run it with python to see the whole error"):
+        module, fitting = _run(path, base)
     if wanted:
         return _named(module, wanted, fitting, place, noun, next_step)
     own = sorted(
@@ -85,7 +89,7 @@ def _named(
     module: ModuleType, wanted: str, fitting: dict[str, type[Any]], place: str, noun: str, next_step: str
 ) -> type[Any]:
     if wanted not in fitting:
-        is_there = hasattr(module, wanted)
+        is_there = wanted in vars(module)  # hasattr() would call a `__getattr__` of the file
         what = f"{wanted!r} is no {noun}" if is_there else f"there is no class {wanted!r} in the file"
         known = [] if is_there else [name for name, kind in fitting.items() if kind.__module__ == module.__name__]
         raise InputError(what, where=place, next_step=f"it has {', '.join(sorted(known))}" if known else next_step)
@@ -96,10 +100,13 @@ def _named(
     return kind
 
 
-def _run(path: Path) -> ModuleType:
-    """Run the file as a module whose name depends on its path: two files of one name are two modules."""
+def _run(path: Path, base: type[Any]) -> tuple[ModuleType, dict[str, type[Any]]]:
+    """Run the file as a module, and find its classes that derive from `base`.
+
+    The name of the module depends on the path: two files of one name are two modules.
+    """
     whole = path.resolve()
-    name = f"plugin_{path.stem}_{hashlib.sha256(str(whole).encode()).hexdigest()[:12]}"
+    name = f"{_PREFIX}{path.stem}_{hashlib.sha256(str(whole).encode()).hexdigest()[:12]}"
     spec = importlib.util.spec_from_file_location(name, whole)
     assert spec is not None
     assert spec.loader is not None
@@ -107,15 +114,64 @@ def _run(path: Path) -> ModuleType:
     sys.modules[name] = module  # dataclasses and pydantic look there for a class's annotations
     try:
         spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:  # a user's code may raise anything
+        return module, {name: kind for name, kind in vars(module).items() if _fits(kind, base)}
+    except BaseException:
         del sys.modules[name]
-        line = _line(error, str(whole))
+        raise
+
+
+@contextlib.contextmanager
+def user_code(what: str, path: Path, *, where: str = "", next_step: str) -> Iterator[None]:
+    """Run a block that calls code of a user's file; all that the code raises becomes an InputError.
+
+    Args:
+        what: the part of the file that runs: "the file", "Mine()".
+        path: the file, whose last line in the traceback the error names.
+        where: the place for an error without a line; default: the file.
+        next_step: how to correct it.
+
+    Raises:
+        InputError: the code raised something other than KeyboardInterrupt.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        line = _line(error, str(path.resolve()))
         raise InputError(
-            f"the file raised {type(error).__name__}: {error}",
-            where=f"{path}:{line}" if line else str(path),
-            next_step="correct it; run it with python to see the whole error",
+            f"{what} raised {error_text(error)}",
+            where=f"{path}:{line}" if line else where or str(path),
+            next_step=next_step,
         ) from error
-    return module
+
+
+def error_text(error: BaseException) -> str:
+    """The class and the message of an exception of a user's code, whose `__str__` may raise as well."""
+    try:
+        message = str(error)
+    except Exception:
+        message = "its message cannot be made: __str__ raises"
+    return f"{type(error).__name__}: {message}" if message else type(error).__name__
+
+
+def place_in_user_code(error: BaseException) -> tuple[str, str] | None:
+    """Where code of a user's file raised an exception: ("Mine.vm_flows", "/path/mine.py:7").
+
+    The function is the one by which the traceback enters the file, named with the class of its `self`. The line is the
+    last one in that file. None: no such file is in the traceback.
+    """
+    frames = [
+        (frame, line)
+        for frame, line in traceback.walk_tb(error.__traceback__)
+        if str(frame.f_globals.get("__name__")).startswith(_PREFIX)
+    ]
+    if not frames:
+        return None
+    entry, (last, line) = frames[0][0], frames[-1]
+    owner = entry.f_locals.get("self")
+    name = entry.f_code.co_qualname if owner is None else f"{type(owner).__name__}.{entry.f_code.co_name}"
+    return name, f"{last.f_code.co_filename}:{line}"
 
 
 def _line(error: BaseException, path: str) -> int | None:

@@ -11,7 +11,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Protocol, cast, runtime_checkable
 
 from hoverboard.contract.errors import InputError
-from hoverboard.contract.plugins import file_of, load_class
+from hoverboard.contract.plugins import error_text, file_of, load_class
 from hoverboard.coprocessor.stage import Direction, Stage, StageConfig, StageContext, validated
 
 GROUP = "hoverboard.stages"
@@ -103,11 +103,11 @@ class Registry:
         stage = self.find(reference)
         try:
             return stage(context, config)
-        except InputError:
+        except (InputError, KeyboardInterrupt):
             raise
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
             raise InputError(
-                f"the stage cannot be made: {type(error).__name__}: {error}",
+                f"the stage cannot be made: {error_text(error)}",
                 where=f"stage {stage.name}",
                 next_step="correct its config or its __init__",
             ) from error
@@ -125,7 +125,7 @@ class Registry:
             loaded = point.load()
         except Exception as error:
             raise InputError(
-                f"the stage cannot be loaded: {type(error).__name__}: {error}",
+                f"the stage cannot be loaded: {error_text(error)}",
                 where=f"stage {name} ({point.value})",
                 next_step="install the packages that it needs, or correct its entry point",
             ) from error

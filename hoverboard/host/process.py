@@ -14,13 +14,15 @@ import time
 import traceback
 from collections.abc import Callable
 from functools import partial
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import cast
 
 from hoverboard.contract.encapsulation import datapath_id
+from hoverboard.contract.entities import Count, Mac, Name, Vni
 from hoverboard.contract.errors import InputError, SwitchError
 from hoverboard.contract.node_documents import Checkpoint, HostStatus
+from hoverboard.contract.openflow.pipeline import TUNNEL_PORT_NAME
 from hoverboard.contract.reports import UsageReport
 from hoverboard.host.checkpointing.checkpoint import CheckpointWriter
 from hoverboard.host.checkpointing.resumption import Resumption
@@ -80,7 +82,7 @@ class HostProcess:
             [config.control_address, *(address for address, _ in config.more_endpoints)],
             config.node, self._set_interval, datapath_id(config.underlay_ip),
         )  # fmt: skip
-        # The planes copy the descriptors that they keep.
+        # The planes copy the descriptors that they keep. Each parameter is checked against the type that it declares.
         self._methods: Methods = {
             "ready": lambda: True,
             "set_uplink": TakesDescriptors(lambda fds: self._plane.set_uplink(*fds.numbers)),
@@ -93,7 +95,7 @@ class HostProcess:
             "flows": lambda: self._plane.flows(),
             "inspection_ready": lambda: self._inspection().ready(),
             "capture": TakesDescriptors(self._capture, 2, 2),
-            "sample_latency": TakesDescriptors(lambda fds, every: self._inspection().sample(int(every), *fds.numbers)),
+            "sample_latency": TakesDescriptors(self._sample_latency),
             "latency": lambda: self._inspection().latency(),
         }
 
@@ -186,42 +188,49 @@ class HostProcess:
     def _attach(
         self,
         fds: Descriptors,
-        vm: str,
-        mac: str,
-        ip: str,
-        device: str | None = None,
+        vm: Name,
+        mac: Mac,
+        ip: IPv4Address,
+        device: Name | None = None,
         network: str = "",
-        rate: int | None = None,
-        vni: int | None = None,
-        ip6: str | None = None,
-        vport: str | None = None,
+        rate: Count | None = None,
+        vni: Vni | None = None,
+        ip6: IPv6Address | None = None,
+        vport: Name | None = None,
     ) -> str:
         if vm in self._vports:
             return self._vports[vm][0]
+        fd = fds.numbers[0] if fds else None
+        self._plane.check_attach(vm, fd, rate)
+        if device in (TUNNEL_PORT_NAME, *(taken for taken, _ofport in self._vports.values())):
+            raise InputError(
+                f"device {device} is a port of the switch already", next_step="give each VM its own device"
+            )
         known = self._resumption.vport(vm, vport)
-        if known is None:
-            self._switch.check_reachable()
-            ofport = self._next_ofport
-            vport = str(device or f"vp{ofport}")
-            ofport = self._switch.add_vport(vport, ofport, vm=vm, device=device is not None)
-        else:
-            vport, ofport = known
-        self._next_ofport = max(self._next_ofport, ofport + 1)
-        addresses = tuple(ip_address(address) for address in (ip, ip6) if address)
-        self._plane.attach(
-            vm, vport, ofport, fds.numbers[0] if fds else None,
-            network=network, rate=rate, vni=vni or 0, addresses=addresses,
-        )  # fmt: skip
-        self._vports[vm] = (vport, ofport)
+        name, ofport = known or (device or f"vp{self._next_ofport}", self._next_ofport)
+        addresses = (ip,) if ip6 is None else (ip, ip6)
+        try:
+            if known is None:
+                self._switch.check_reachable()
+                ofport = self._switch.add_vport(name, ofport, vm=vm, device=device is not None)
+            self._next_ofport = max(self._next_ofport, ofport + 1)
+            self._plane.attach(
+                vm, name, ofport, fd, network=network, rate=rate, vni=vni or 0, addresses=addresses
+            )  # fmt: skip
+        except BaseException:
+            if known is None:
+                self._resumption.remove_vport(name)
+            raise
+        self._vports[vm] = (name, ofport)
         self._exchange.attached(ofport, vni or 0, mac, addresses)
         self._checkpoint_writer.vport_changed(vm)
-        self._session.bind(vm, vport)  # tour: vm 7
-        return vport
+        self._session.bind(vm, name)  # tour: vm 7
+        return name
 
-    def _set_rate(self, vm: str, rate: int | None) -> bool:
+    def _set_rate(self, vm: str, rate: Count | None) -> bool:
         if vm not in self._vports:
             raise InputError(f"VM {vm} is not plugged in", where=self._config.node, next_step="attach it first")
-        self._plane.set_rate(vm, None if rate is None else int(rate))
+        self._plane.set_rate(vm, rate)
         return True
 
     def _detach(self, vm: str) -> bool:
@@ -246,8 +255,11 @@ class HostProcess:
             )  # fmt: skip
         return inspection
 
-    def _capture(self, fds: Descriptors, ports: list[str], snap: int, count: int) -> list[str]:
-        return self._inspection().capture([str(name) for name in ports], int(snap), int(count), *fds.numbers)
+    def _capture(self, fds: Descriptors, ports: list[str], snap: Count, count: Count) -> list[str]:
+        return self._inspection().capture(ports, snap, count, *fds.numbers)
+
+    def _sample_latency(self, fds: Descriptors, every: Count) -> None:
+        self._inspection().sample(every, *fds.numbers)
 
     def _status(self) -> HostStatus:
         config = self._config

@@ -14,6 +14,7 @@ from hoverboard.rpc.channel import Channel
 from hoverboard.rpc.descriptors import Descriptors
 from hoverboard.rpc.errors import error_to_json
 from hoverboard.rpc.messages import MOST_ANSWER, Inbox, decode, encode
+from hoverboard.rpc.parameters import checked
 
 _log = logging.getLogger(__name__)
 
@@ -98,10 +99,11 @@ def _bind(methods: Methods, message: dict[str, Any], given: Descriptors) -> tupl
         raise InputError(f"{name}: takes {_range(*wanted)} descriptors, not {len(given)}")
     call, first = (method.call, [given]) if isinstance(method, TakesDescriptors) else (method, [])
     try:
-        bound = inspect.signature(call).bind(*first, **params)
+        inspect.signature(call).bind(*first, **params)
     except TypeError as error:
         raise InputError(f"bad request: {name}: {error}") from error
-    return str(name), lambda: call(*bound.args, **bound.kwargs)
+    fitting = checked(str(name), call, params)
+    return str(name), lambda: call(*first, **fitting)
 
 
 def _range(least: int, most: int) -> str:

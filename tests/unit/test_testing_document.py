@@ -1,4 +1,4 @@
-"""The commands that README and docs/testing.md name for tests exist, and take the options that stand there."""
+"""The commands that documents name for tests exist, and take the options that stand there."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MARKED = re.compile(r"-m (long|not\\ long|'not long')( |$)")
 def commands(program: str) -> list[list[str]]:
     """What the documents show after `tests/PROGRAM`, as words."""
     found = []
-    for name in ("README.md", "docs/testing.md"):
+    for name in ("README.md", "CONTRIBUTING.md", "docs/testing.md"):
         text = (ROOT / name).read_text(encoding="utf-8")
         lines = [line for block in _FENCED.findall(text) for line in block.splitlines()]
         for line in [*lines, *_QUOTED.findall(_FENCED.sub("", text))]:

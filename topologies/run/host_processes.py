@@ -23,7 +23,7 @@ from topologies.processes.deadlines import wait_for, wait_sockets
 from topologies.processes.launcher import Launcher, python
 from topologies.processes.process_table import Process, start_time
 from topologies.processes.run_directory import RunDirectory
-from topologies.spec.topology import UNDERLAY, Topology
+from topologies.spec.topology import UNDERLAY, Topology, shared_fields
 
 _NURSERY_TIMEOUT = 240.0  # a first start, with nothing in the cache, compiles the fast path
 _CONNECT_TIMEOUT = 1.0  # to a process that listens already
@@ -124,8 +124,6 @@ class HostProcesses:
         config = HostConfig(
             run=self._directory.run,
             node=spec.name,
-            role=spec.role,
-            dataplane=spec.dataplane,
             # A switch that only answers traces; in the kernel it would take the UDP port of the tunnels.
             datapath_type=self._datapath_type if generation.carrier == "switch" else "netdev",
             underlay_ip=str(spec.underlay_ip),
@@ -136,12 +134,10 @@ class HostProcesses:
             more_endpoints=tuple(more),
             external=spec.controller is not None,
             uplink_device=server.uplink_device,
-            scheduling=self._scheduling,
-            batch=spec.batch,
-            capacity=spec.capacity,
-            vm_priority=self._topology.vm_priority,
             engines=str(self._directory.engines) if self._scheduling == "compacting" and engines else None,
             coprocessors=self._coprocessors() if engines and spec.role == "host" and self._topology.stages else None,
+            **shared_fields(spec, HostConfig, but=("underlay_ip",)),
+            **shared_fields(self._topology, HostConfig),
         )
         self._configs[spec.name] = config
         self._spawn(server, config)

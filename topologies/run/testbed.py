@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from controllers.fm.fabric_client import FabricClient
-from controllers.vmc.offload.policy_file import find_policy
 from hoverboard.contract.entities import AnyEntity, Dataplane, Scheduling
 from hoverboard.contract.errors import RunError
 from hoverboard.host.control.host_client import HostClient
@@ -32,15 +31,15 @@ from topologies.processes.signals import defer_signals
 from topologies.run import apply, status, up, vm_changes
 from topologies.run.holder_server import HolderServer
 from topologies.run.run import Run, State
+from topologies.run.run_options import with_options
 from topologies.spec import schema
-from topologies.spec.topology import FABRIC, Model, Topology, VMSpec, check_enforced, check_model
+from topologies.spec.topology import FABRIC, Model, Topology, VMSpec, check_model
 
 if TYPE_CHECKING:
     from hoverboard.contract import documents
     from hoverboard.contract.change_documents import AddedVM, Applied, ModelChange
     from hoverboard.contract.node_documents import Flows, Node
     from hoverboard.rpc.answering import Methods
-
 
 _MODEL_TIMEOUT = 60.0  # seconds
 
@@ -74,16 +73,9 @@ class Testbed:
         state_dir: Path | None = None,
     ) -> None:
         resolved = self._original = topology if isinstance(topology, Topology) else schema.load(topology)
-        if model is not None:
-            resolved = replace(resolved, model=check_model(resolved, model))
-        if offload_policy is not None:
-            find_policy(offload_policy)
-            resolved = replace(resolved, offload=replace(resolved.offload, policy=os.path.abspath(offload_policy)))
-        if dataplane is not None:
-            resolved = resolved.with_dataplane(dataplane)
-        if scheduling is not None:
-            resolved = replace(resolved, scheduling=scheduling)
-        check_enforced(resolved)
+        resolved = with_options(
+            resolved, model=model, dataplane=dataplane, scheduling=scheduling, offload_policy=offload_policy
+        )
         self._resolved = resolved
         self._layout = control if control is not None else ControlLayout()
         self.directory = RunDirectory.of(run or resolved.name, state_dir)
@@ -261,7 +253,7 @@ class Testbed:
 
     def status(self) -> documents.Status:
         """The run, as `hoverboard status --json` shows it."""
-        return status.status(self._last())
+        return status.status(self._run or self._current_run())
 
     def node_status(self, name: str) -> Node:
         """One node, as `hoverboard status NODE --json` shows it."""
@@ -287,9 +279,6 @@ class Testbed:
         """VM pairs that are offloaded now: their packets take the direct path between hosts."""
         return self._current_run().cluster.offloads()
 
-    def _last(self) -> Run:
-        return self._current_run() if self._run is None else self._run
-
     # -- changes ----------------------------------------------------------------------------------
 
     def set_model(self, model: str, timeout: float = _MODEL_TIMEOUT) -> ModelChange:
@@ -304,8 +293,7 @@ class Testbed:
         """
         with self._current_run().changing() as run:
             wanted = check_model(run.topology, model)
-            begin = time.monotonic()
-            before = run.cluster.set_model(wanted, timeout)
+            begin, before = time.monotonic(), run.cluster.set_model(wanted, timeout)
             run.replace_topology(lambda running: replace(running, model=wanted))
             return {"model": wanted, "from": before, "seconds": round(time.monotonic() - begin, 3)}
 
@@ -363,6 +351,12 @@ class Testbed:
     def _methods(self) -> Methods:
         """The requests that other processes can send to holder.sock (`topologies.client.run_client.RunClient`)."""
 
+        def node_status(node: str) -> Node:
+            return self.node_status(node)
+
+        def flows(node: str) -> Flows:
+            return self.flows(node)
+
         def add_vm(network: str, name: str | None = None, host: str | None = None) -> AddedVM:
             return status.vm_document(self.add_vm(network, name, host))
 
@@ -377,8 +371,8 @@ class Testbed:
         return {
             "ping": lambda: {"pid": os.getpid(), "state": self.state},
             "status": self.status,
-            "node_status": lambda node: self.node_status(node),
-            "flows": lambda node: self.flows(node),
+            "node_status": node_status,
+            "flows": flows,
             "offloads": self.offloads,
             "pid_of": self.pid_of,
             "add_vm": add_vm,

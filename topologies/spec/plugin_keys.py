@@ -13,7 +13,7 @@ from controllers.vmc.model import ProgrammingModel
 from controllers.vmc.models import model_named
 from controllers.vmc.offload.policy_file import find_policy
 from hoverboard.contract.errors import InputError
-from hoverboard.contract.plugins import absolute
+from hoverboard.contract.plugins import absolute, file_of
 from hoverboard.coprocessor.registry import Registry
 from topologies.spec.topology import OffloadSpec
 from topologies.spec.yaml_reader import Path
@@ -46,17 +46,25 @@ def find_stages(given: list[StageKeys], base: Directory, fault: Report) -> tuple
             # error.where is "stage NAME, config.KEY.KEY": its keys lead to the line in the file.
             inner = error.where.partition("config.")[2] if key == "config" else ""
             parts = tuple(int(part) if part.isdigit() else part for part in inner.split(".") if part)
-            fault((*where, *parts), error.what, error.next_step)
+            fault((*where, *parts), _what(error, reference), error.next_step)
         rules.append({"stage": reference, "config": keys.config, "when": keys.when.model_dump(mode="json")})
     return tuple(rules)
 
 
+def _what(error: InputError, reference: str) -> str:
+    """The fault's text; with its line in the Python file, if it has one beside the key's line in the topology file."""
+    found = file_of(reference)
+    has_line = found is not None and error.where != reference and error.where.startswith(f"{found[0]}:")
+    return f"{error.where}: {error.what}" if has_line else error.what
+
+
 def find_model(given: str, base: Directory, fault: Report) -> ProgrammingModel | None:
     """The programming model; None, and a fault, when there is none of that name."""
+    reference = absolute(given, base)
     try:
-        return model_named(absolute(given, base))
+        return model_named(reference, where="")
     except InputError as error:
-        fault(("model",), error.what, error.next_step)
+        fault(("model",), _what(error, reference), error.next_step)
         return None
 
 
@@ -70,7 +78,7 @@ def find_offload(given: str | OffloadKeys, base: Directory, fault: Report) -> Of
             find_policy(policy)
         except InputError as error:
             where: Path = ("offload_policy",) if keys is None else ("offload_policy", "policy")
-            fault(where, error.what, error.next_step)
+            fault(where, _what(error, policy), error.next_step)
     if keys is None:
         return OffloadSpec(policy=policy)
     return OffloadSpec(keys.keep, keys.min_lifetime, keys.idle_expiry, keys.budget, keys.reports, policy)

@@ -10,7 +10,7 @@ from importlib import import_module
 from controllers.vmc.model import ProgrammingModel
 from hoverboard.contract.errors import InputError
 from hoverboard.contract.models import NAMES, choices
-from hoverboard.contract.plugins import file_of, load_class
+from hoverboard.contract.plugins import file_of, load_class, user_code
 
 _EXAMPLE = "write a file with `class Mine(GatewayModel)`, and name it as mine.py:Mine (see docs/models.md)"
 
@@ -33,17 +33,12 @@ def model_named(name: str, *, where: str = "--model") -> ProgrammingModel:
     """
     if name in MODELS:
         return MODELS[name]
-    if file_of(name) is None:
+    found = file_of(name)
+    if found is None:
         step = f"use one of {choices()}, or FILE.py:Class"
         raise InputError(f"unknown programming model {name!r}", where=where, next_step=step)
     kind = load_class(name, ProgrammingModel, where, noun="programming model", next_step=_EXAMPLE)
-    try:
+    with user_code(f"{kind.__name__}()", found[0], next_step="give it an `__init__` without arguments"):
         model: ProgrammingModel = kind()
-    except Exception as error:  # a user's code may raise anything
-        raise InputError(
-            f"{kind.__name__}() raised {error!r}",
-            where=f"{where}: {name}",
-            next_step="give it an `__init__` without arguments",
-        ) from error
     model.name = name
     return model

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from controllers.vmc.offload.policy import OffloadPolicy, OffloadSettings
-from hoverboard.contract.errors import InputError
-from hoverboard.contract.plugins import load_class
+from hoverboard.contract.plugins import file_of, load_class, user_code
 
 _EXAMPLE = "write a file with `class Mine(OffloadPolicy)`, and name it as mine.py:Mine (see docs/models.md)"
 
@@ -18,14 +19,10 @@ def load_policy(reference: str | None, settings: OffloadSettings) -> OffloadPoli
     if reference is None:
         return OffloadPolicy(settings)
     kind = find_policy(reference)
-    try:
+    path, _ = file_of(reference) or (Path(reference), "")
+    step = "let `__init__` take OffloadSettings, like OffloadPolicy"
+    with user_code(f"{kind.__name__}(settings)", path, where=reference, next_step=step):
         return kind(settings)
-    except Exception as error:  # a user's code may raise anything
-        raise InputError(
-            f"{kind.__name__}(settings) raised {error!r}",
-            where=reference,
-            next_step="let `__init__` take OffloadSettings, like OffloadPolicy",
-        ) from error
 
 
 def find_policy(reference: str) -> type[OffloadPolicy]:

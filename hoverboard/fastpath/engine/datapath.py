@@ -40,12 +40,15 @@ class EngineHome(Protocol):
 
         The engines use a copy of the descriptor. The copy's number in their process is in row[ports.FD] before an
         engine is notified of the port. An engine that finds no number there is not notified a second time if the port
-        is already full.
+        is already full. The copy takes the place of an earlier one, which is closed.
 
         Args:
             port: number of the port.
             fd: the descriptor, in this process.
             row: row of the port in ports[].
+
+        Raises:
+            OSError, HoverboardError: the descriptor cannot be served. Nothing changed, and the copy is closed.
         """
 
     def unplug(self, port: int) -> None:
@@ -95,9 +98,18 @@ class OwnEngineThread(EngineHome):
     @override
     def plug(self, port: int, fd: int, row: I64) -> None:
         copy = os.dup(fd)
+        try:
+            self._thread.admit(copy)
+        except OSError:
+            os.close(copy)
+            raise
         os.set_blocking(copy, False)
+        earlier = self._fds.get(port)
         self._fds[port] = row[ports.FD] = copy
         self._thread.watch(0, port, copy)
+        if earlier is not None:
+            self._thread.retire(earlier)
+            os.close(earlier)
 
     @override
     def unplug(self, port: int) -> None:
@@ -249,12 +261,20 @@ class Datapath:
     # -- ports ------------------------------------------------------------------------------------
 
     def set_port(self, port: int, fd: int, ofport: int = 0) -> None:
-        """Plug in a duplicate of `fd` (a tap with virtio-net headers) as `port`."""
+        """Plug in a duplicate of `fd` (a tap with virtio-net headers) as `port`, in place of an earlier descriptor.
+
+        Raises:
+            OSError, HoverboardError: the descriptor cannot be served; the port is as before.
+        """
         words, row = self.egress.host, self.egress.ports[port]
-        row[ports.OFPORT] = ofport
-        row[ports.KIND] = ports.KIND_TAP
+        before = int(row[ports.OFPORT]), int(row[ports.KIND])
+        row[ports.OFPORT], row[ports.KIND] = ofport, ports.KIND_TAP
         words[host.PORTS] = max(int(words[host.PORTS]), port + 1)
-        self._home.plug(port, fd, row)
+        try:
+            self._home.plug(port, fd, row)
+        except BaseException:
+            row[ports.OFPORT], row[ports.KIND] = before
+            raise
         self.wake()
 
     def set_ring(self, port: int, wake_fd: int, ofport: int = 0) -> None:

@@ -26,7 +26,7 @@ SPIN_NS = {"adaptive": 50_000, "dedicated": -1, "compacting": 200_000}
 # Nice level of the thread: prompt service, which the paper gets from a reserved CPU, as far as shared
 # cores allow it. Distributions give ovs-vswitchd the same level.
 PRIORITY = -10
-_EPOLL_CTL_ADD, _EPOLL_CTL_DEL = 1, 2
+_EPOLL_CTL_ADD, _EPOLL_CTL_DEL, _EPOLL_CTL_MOD = 1, 2, 3
 _EVENTS = select.EPOLLIN | select.EPOLLET
 
 
@@ -84,18 +84,29 @@ class EngineThread:
         if running:
             self.start()
 
+    def admit(self, fd: int) -> None:
+        """Make sure that watch() can serve a port by `fd`. OSError: the descriptor cannot be polled."""
+        self._control(_EPOLL_CTL_ADD, fd, WAKE, events=select.EPOLLET)
+
     def watch(self, host: int, port: int, fd: int) -> None:
-        """Serve `port` of a host whenever `fd` is readable."""
+        """Serve `port` of a host whenever `fd`, which was admitted, is readable."""
         engine = 2 * host + (control.INGRESS if port == ports.UPLINK else control.EGRESS)
-        self._control(_EPOLL_CTL_ADD, fd, event_data(engine, port))
+        self._control(_EPOLL_CTL_MOD, fd, event_data(engine, port))
 
     def unwatch(self, fd: int) -> None:
         """Stop serving the port of `fd`."""
         with contextlib.suppress(OSError):
             self._control(_EPOLL_CTL_DEL, fd, 0)
 
-    def _control(self, operation: int, fd: int, data: int) -> None:
-        event = _Event(_EVENTS, data)
+    def retire(self, fd: int) -> None:
+        """Stop using `fd`, in whose place the port has another one. When this returns, the caller may close it."""
+        self.unwatch(fd)
+        if self.alive:
+            self.pause()
+            self.start()
+
+    def _control(self, operation: int, fd: int, data: int, events: int = _EVENTS) -> None:
+        event = _Event(events, data)
         if self._libc.epoll_ctl(self._epoll.fileno(), operation, fd, ctypes.byref(event)) < 0:
             code = ctypes.get_errno()
             raise OSError(code, os.strerror(code))

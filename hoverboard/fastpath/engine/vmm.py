@@ -166,8 +166,6 @@ class VmmThread:
         os.set_blocking(self._tap, False)
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._epoll = select.epoll()
-        for fd in (self._tap, self._wake_fd):
-            self._epoll.register(fd, select.EPOLLIN | select.EPOLLET)  # events name the descriptor
         egress, ingress = datapath.memories
         self._vmm = Vmm(
             state=np.zeros(STATE_WORDS, np.int64),
@@ -188,7 +186,13 @@ class VmmThread:
         state = self._vmm.state
         state[V_TAP], state[V_EPOLL], state[V_WAKE] = self._tap, self._epoll.fileno(), self._wake_fd
         state[V_ENGINE], state[V_PORT], state[V_READY] = datapath.wake_fd, port, 1
-        datapath.set_ring(port, self._wake_fd, ofport)
+        try:
+            for fd in (self._tap, self._wake_fd):
+                self._epoll.register(fd, select.EPOLLIN | select.EPOLLET)  # events name the descriptor
+            datapath.set_ring(port, self._wake_fd, ofport)
+        except BaseException:
+            self._close_descriptors()
+            raise
         self._thread = threading.Thread(target=self._run, name=f"vmm-{port}", daemon=True)
         self._thread.start()
 
@@ -214,6 +218,9 @@ class VmmThread:
         os.eventfd_write(self._wake_fd, 1)
         self._thread.join()
         self._datapath.clear_port(self._port)
+        self._close_descriptors()
+
+    def _close_descriptors(self) -> None:
         self._epoll.close()
         os.close(self._wake_fd)
         os.close(self._tap)

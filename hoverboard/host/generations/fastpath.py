@@ -13,6 +13,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from hoverboard.contract.errors import RunError
 from hoverboard.contract.packets import Address
 from hoverboard.contract.reports import FlowUsage
 from hoverboard.fastpath.engine.datapath import Datapath
@@ -22,6 +23,7 @@ from hoverboard.fastpath.packets.flow_table import FlowTable, Key
 from hoverboard.host.checkpointing.checkpoint import CheckpointSource, CheckpointWriter, SavedState
 from hoverboard.host.coprocessing.coprocessors import CoprocessorConfig, Coprocessors
 from hoverboard.host.coprocessing.flow_stages import no_stages
+from hoverboard.host.generations.taps import check_tap
 from hoverboard.host.listeners import RouteListener
 from hoverboard.host.slowpath.entry_writer import EntryWriter
 from hoverboard.host.slowpath.flow_misses import FlowMisses
@@ -148,12 +150,21 @@ class FastpathPlane:
             self._monitor = None  # every_second() starts another once the switch is back
 
     def set_uplink(self, fd: int) -> None:
-        """Take the fabric's tap, and announce the host on the fabric."""
+        """Take the fabric's tap, in place of an earlier one, and announce the host on the fabric."""
+        check_tap("the uplink", fd)
         if self._waiting is not None:
+            earlier = self._waiting.get(ports.UPLINK)
             self._waiting[ports.UPLINK] = os.dup(fd)
+            if earlier is not None:
+                os.close(earlier)
             return
         self._datapath.set_port(ports.UPLINK, fd)
         self._peers.announce()
+
+    def check_attach(self, vm: str, fd: int | None, rate: int | None) -> None:
+        """Raise InputError for a descriptor that cannot be used, RunError when there is no room for the VM."""
+        check_tap(f"VM {vm}", fd)
+        self._free_port(vm)
 
     def attach(
         self,
@@ -168,22 +179,33 @@ class FastpathPlane:
         addresses: tuple[Address, ...] = (),
     ) -> None:
         """Carry the packets of a VM's tap; limit what the VM sends to `rate` bit/s."""
-        if fd is None:
-            raise ValueError(f"VM {vm}: the fast path needs the tap's descriptor")
-        used = set(self._ports.values())
-        port = next((port for port in range(ports.FIRST_TAP, ports.COUNT) if port not in used), None)
-        if port is None:
-            raise ValueError(f"VM {vm}: a host has room for {ports.COUNT - ports.FIRST_TAP} VMs")
+        assert fd is not None  # see check_attach()
+        port = self._free_port(vm)
         self._ports[vm] = port
         self._by_ofport[ofport] = port
         if self._coprocessors is not None:
             self._coprocessors.attach(vm, network, port, ofport)
-        if rate:
+        try:
             self.set_rate(vm, rate)
-        if self._waiting is not None:
-            self._waiting[port] = os.dup(fd)
-            return
-        self._plug(vm, port, ofport, fd)
+            if self._waiting is not None:
+                self._waiting[port] = os.dup(fd)
+            else:
+                self._plug(vm, port, ofport, fd)
+        except BaseException:
+            self.set_rate(vm, None)
+            if self._coprocessors is not None:
+                self._coprocessors.detach(ofport)
+            del self._ports[vm], self._by_ofport[ofport]
+            raise
+
+    def _free_port(self, vm: str) -> int:
+        used = set(self._ports.values())
+        port = next((port for port in range(ports.FIRST_TAP, ports.COUNT) if port not in used), None)
+        if port is None:
+            raise RunError(
+                f"VM {vm}: a host has room for {ports.COUNT - ports.FIRST_TAP} VMs", next_step="use another host"
+            )
+        return port
 
     def _plug(self, vm: str, port: int, ofport: int, fd: int) -> None:
         if self._vmms is None:

@@ -32,7 +32,19 @@ class HostDataplane(Protocol):
         """Descriptors to poll, and the callback of each. The set may change after each call."""
 
     def set_uplink(self, fd: int) -> None:
-        """Take the fabric's tap."""
+        """Take the fabric's tap, in place of an earlier one.
+
+        Raises:
+            InputError: the descriptor cannot be used, and the uplink is as before; or the uplink is a device.
+        """
+
+    def check_attach(self, vm: str, fd: int | None, rate: int | None) -> None:
+        """Check that attach() can carry a VM; the host calls it before it makes the vport.
+
+        Raises:
+            InputError: the descriptor is missing, or cannot be used.
+            RunError: there is no room for the VM, or this generation cannot limit rates.
+        """
 
     def attach(
         self,
@@ -59,7 +71,7 @@ class HostDataplane(Protocol):
             addresses: the VM's IP addresses, for the same.
 
         Raises:
-            RunError: this generation cannot limit rates.
+            OSError, HoverboardError: the VM cannot be carried; nothing of it is left.
         """
 
     def resume(self, saved: SavedState) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, cast
 
-from hoverboard.contract.errors import RunError
+from hoverboard.contract.errors import InputError, RunError
 from hoverboard.contract.packets import Address
 from hoverboard.contract.reports import FlowUsage
 from hoverboard.host.checkpointing.checkpoint import CheckpointSource, SavedState
@@ -73,8 +73,12 @@ class OvsPlane:
         return self._datagrams.readers(self._routes.datagram_received)
 
     def set_uplink(self, fd: int) -> None:
-        """Raise ValueError: the uplink is a port of br-phy."""
-        raise ValueError("dataplane ovs has its uplink as a device in the node's namespace, not as a descriptor")
+        """Raise InputError: the uplink is a port of br-phy."""
+        raise InputError("dataplane ovs has its uplink as a device in the node's namespace, not as a descriptor")
+
+    def check_attach(self, vm: str, fd: int | None, rate: int | None) -> None:
+        """Raise RunError for a rate, which nothing would enforce."""
+        self.set_rate(vm, rate)
 
     def attach(
         self,
@@ -88,8 +92,7 @@ class OvsPlane:
         vni: int = 0,
         addresses: tuple[Address, ...] = (),
     ) -> None:
-        """Do nothing: the switch carries the packets. RunError for a rate, which nothing would enforce."""
-        self.set_rate(vm, rate)
+        """Do nothing: the switch carries the packets."""
 
     def set_rate(self, vm: str, rate: int | None) -> None:
         """Raise RunError, except for None (no limit)."""

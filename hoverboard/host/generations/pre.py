@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from typing_extensions import override
 
-from hoverboard.contract.errors import RunError
+from hoverboard.contract.errors import InputError, RunError
 from hoverboard.contract.packets import Address
 from hoverboard.contract.reports import FlowUsage
 from hoverboard.fastpath.engine.datapath import Datapath
@@ -31,6 +31,7 @@ from hoverboard.host.coprocessing.flow_stages import no_stages
 from hoverboard.host.generations.pre_sockets import SocketGroup
 from hoverboard.host.generations.pre_vm_process import PORT, VmmListener, VmmProcess
 from hoverboard.host.generations.shared_engines import shared_memory
+from hoverboard.host.generations.taps import check_tap
 from hoverboard.host.listeners import RouteListener
 from hoverboard.host.slowpath.entry_writer import EntryWriter
 from hoverboard.host.slowpath.flow_misses import FlowMisses
@@ -178,8 +179,13 @@ class PrePlane:
             self._monitor = None  # every_second() starts another once the switch is back
 
     def set_uplink(self, fd: int) -> None:
-        """Raise ValueError: the kernel has the uplink."""
-        raise ValueError("dataplane pre has its uplink as a device in the node's namespace, not as a descriptor")
+        """Raise InputError: the kernel has the uplink."""
+        raise InputError("dataplane pre has its uplink as a device in the node's namespace, not as a descriptor")
+
+    def check_attach(self, vm: str, fd: int | None, rate: int | None) -> None:
+        """Raise InputError for a descriptor that cannot be used, RunError for a rate: nothing would enforce it."""
+        self.set_rate(vm, rate)
+        check_tap(f"VM {vm}", fd)
 
     def attach(
         self,
@@ -193,10 +199,8 @@ class PrePlane:
         vni: int = 0,
         addresses: tuple[Address, ...] = (),
     ) -> None:
-        """Have the VM's process, which has joined, carry its packets. A rate is rejected: nothing would enforce it."""
-        self.set_rate(vm, rate)
-        if fd is None:
-            raise ValueError(f"VM {vm}: its process needs the tap's descriptor")
+        """Have the VM's process, which has joined, carry its packets."""
+        assert fd is not None  # see check_attach()
         process, datapath = self._connect(vm, vni, addresses)
         try:
             table = FlowTable(datapath.memories, datapath.switch_table)

@@ -70,14 +70,19 @@ class _SharedHost:
         return WithDescriptors(self._number, (self._thread.wake_fd,))
 
     def _plug(self, fds: Descriptors, port: int) -> int:
-        if port in self._ports or not 0 <= port < len(self._engine_ports):
-            raise InputError(f"no port {port} is free")
+        if not 0 <= port < len(self._engine_ports):
+            raise InputError(f"there is no port {port}")
+        self._thread.admit(fds.numbers[0])
         (fd,) = fds.take()
         os.set_blocking(fd, False)
+        earlier = self._ports.get(port)
         self._ports[port] = fd
         # Written before the thread watches the port: a port that is full signals only once.
         self._engine_ports[port, ports.FD] = fd
         self._thread.watch(self._number, port, fd)
+        if earlier is not None:
+            self._thread.retire(earlier)
+            os.close(earlier)
         return fd
 
     def _unplug(self, port: int) -> None:

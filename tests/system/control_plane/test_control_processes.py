@@ -1,5 +1,8 @@
-"""The control plane with a process for each role: masters, standbys, front ends and the fabric manager die; packets
-do not notice, and the next change is programmed."""
+"""The control plane with a process for each role, and what happens when one of them dies.
+
+Packets do not notice the death of a master, a standby, a front end or the fabric manager.
+The next change is programmed.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +58,7 @@ def ages(bed: Testbed) -> dict[tuple[str, str], float]:
 
 
 def untouched(bed: Testbed, before: dict[tuple[str, str], float], since: float) -> None:
-    """Every flow of before is there, and has been all the time."""
+    """Check that every earlier flow is there, and has been all the time."""
     now = ages(bed)
     lasted = time.monotonic() - since
     assert [flow for flow in before if flow not in now] == []
@@ -218,8 +221,49 @@ def test_models_over_partitions_and_front_ends(testbed: Callable[..., Testbed], 
     pings(bed, "blue-3", "blue-4")
 
 
+FAILING = """
+from pathlib import Path
+
+from controllers.vmc.offload.policy import OffloadPolicy
+
+ONCE = Path(__file__).with_name("once")
+
+class Failing(OffloadPolicy):
+    def decide(self, host, candidates, now):
+        if candidates and ONCE.exists():
+            ONCE.unlink()
+            return 1 / 0
+        return super().decide(host, candidates, now)
+"""
+
+
+def test_a_role_whose_core_fails_ends_and_is_restarted(testbed: Callable[..., Testbed], tmp_path: Path) -> None:
+    file, policy, once = tmp_path / "cluster.yaml", tmp_path / "failing.py", tmp_path / "once"
+    file.write_text(CLUSTER)
+    policy.write_text(FAILING)
+    bed = testbed(file, control=ControlLayout(True, partitions=1, replicas=1), offload_policy=f"{policy}:Failing")
+    pids = {one["name"]: one["pid"] for one in control(bed)["processes"]}
+    before, since = ages(bed), time.monotonic()
+    once.touch()
+    stream = Stream(bed, "blue-1", "blue-2")
+
+    def offloaded_again() -> bool:
+        found = control(bed)
+        return not once.exists() and found["state"] == "up" and found["offloads"] == 2
+
+    wait_for(offloaded_again, 20, lambda: f"the VM controller does not come back: {control(bed)}")
+    failed = {one["name"] for one in control(bed)["processes"] if one["pid"] != pids[one["name"]]}
+    assert failed == {"vm-controller-0-0"}
+    log = (bed.directory.logs / "vm-controller-0-0.log").read_text()
+    assert log.count("an unexpected exception: this process ends") == 1
+    assert "return 1 / 0" in log
+    assert [one["restarts"] for one in control(bed)["processes"] if one["name"] in failed] == [1]
+    untouched(bed, before, since)
+    assert stream.missing() <= 1  # of some hundreds
+
+
 def refuses_the_deposed(bed: Testbed, server: str, partition: int, term: int) -> None:
-    """A front end rejects a program of a term that is over, and the switch stays as it is."""
+    """Check that a front end rejects a program of a term that is over, and that the switch stays as it is."""
     before = ages(bed)
     socket = front_end_socket(bed.directory.control, 0)
     requests: SimpleQueue[pb.FrontEndRequest | None] = SimpleQueue()

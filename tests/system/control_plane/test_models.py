@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from hoverboard.contract.errors import InputError
+from tests.documented import file_text
 from topologies.processes.deadlines import wait_for
 from topologies.run.testbed import Testbed
 
@@ -212,9 +213,7 @@ networks:
 def test_a_model_from_a_file_beside_the_topology(
     testbed: Callable[..., Testbed], tmp_path: Path, dataplane: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    document = (Path(__file__).parents[3] / "docs/models.md").read_text()
-    (example,) = (text for text in re.findall(r"```python\n(.*?)```", document, re.DOTALL) if "class Tagged" in text)
-    (tmp_path / "tagged.py").write_text(example)
+    (tmp_path / "tagged.py").write_text(file_text("docs/models.md", "tagged.py"))
     file = tmp_path / "tagged.yaml"
     file.write_text(TAGGED)
     bed = testbed(file, dataplane=dataplane)

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.holders import holder_process
+from tests.waiting import until
 from topologies.client import orphans, run_client
 from topologies.processes import marks, netns
 from topologies.processes.deadlines import wait_for
@@ -100,6 +101,7 @@ def test_a_run_without_its_directory_is_found_and_ended_and_one_of_the_same_name
         vm = line.pid_of("blue-1")
     inside = subprocess.Popen(["mnexec", "-a", str(vm), "sleep", "infinity"])
     try:
+        until(lambda: os.readlink(f"/proc/{inside.pid}/ns/net") == os.readlink(f"/proc/{vm}/ns/net"), 10, "not inside")
         inode = LinuxProcesses().namespace(Process(vm, next(one.start for one in first if one.pid == vm)))
         shutil.rmtree(directory.path)
         found = re.search(rf"{lost} \(has lost its directory, (\d+) processes\)", doctor()["lost runs"])

@@ -210,3 +210,16 @@ def test_leases_are_touched_under_the_lock_by_both_threads() -> None:
         assert lock.without == []
 
     run(test)
+
+
+def test_an_owner_that_gives_no_event_ends_the_thread_by_close() -> None:
+    async def inside() -> None:
+        store, before = Store(), leases_threads()
+        keeper = LeaseKeepalive(store.keep)
+        keeper.add(1, 2.0, store.losing("one"))
+        (thread,) = [thread for thread in leases_threads() if thread not in before]
+        keeper.close()
+        await asyncio.to_thread(thread.join, _DEADLINE)
+        assert not thread.is_alive()
+
+    asyncio.run(inside())

@@ -12,11 +12,9 @@ from controllers.vmc.models import model_named
 from hoverboard.contract.errors import InputError
 from hoverboard.contract.models import ModelFacts
 from hoverboard.contract.openflow.pipeline import Kind, kind_of
+from tests.documented import file_text
 
-DOCUMENT = Path(__file__).parents[4] / "docs/models.md"
-EXAMPLE = next(
-    text for text in re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(), re.DOTALL) if "class Tagged" in text
-)
+EXAMPLE = file_text("docs/models.md", "tagged.py")
 
 
 @pytest.fixture

@@ -113,6 +113,35 @@ LINES = text_of("").count("\n")
         ("def f():\n    raise OSError(5)\n\nf()", ":Cat", "the file raised OSError: 5", f"{{}}:{LINES + 2}", "corr.*"),
         ("import no_such_module", "", "the file raised ModuleNotFoundError: .*", f"{{}}:{LINES + 1}", "correct it; .*"),
         ("sys.exit(3)", "", "the file raised SystemExit: 3", f"{{}}:{LINES + 1}", "correct it; .*"),
+        (
+            "class Stop(BaseException): pass\n\nraise Stop('now')",
+            ":Cat",
+            "the file raised Stop: now",
+            f"{{}}:{LINES + 3}",
+            "correct it; .*",
+        ),
+        (
+            "class Mute(Exception):\n    def __str__(self): return 1 / 0\n\nraise Mute",
+            "",
+            "the file raised Mute: its message cannot be made: __str__ raises",
+            f"{{}}:{LINES + 4}",
+            "correct it; .*",
+        ),
+        ("raise ValueError", "", "the file raised ValueError", f"{{}}:{LINES + 1}", "correct it; .*"),
+        (
+            "class Odd:\n    @property\n    def __class__(self): raise OSError(5)\nodd = Odd()",
+            ":Cat",
+            "the file raised OSError: 5",
+            f"{{}}:{LINES + 3}",
+            "correct it; .*",
+        ),
+        (
+            "def __getattr__(name): raise OSError",
+            ":Cat",
+            "there is no class 'Cat' in the file",
+            "{}:Cat",
+            re.escape(NEXT),
+        ),
         ("", "", "the file has no animal", "{}", re.escape(NEXT)),
         ("class Cat: pass", "", "the file has no animal", "{}", re.escape(NEXT)),
         ("class Cat: pass", ":Cat", "'Cat' is no animal", "{}:Cat", re.escape(NEXT)),
@@ -135,6 +164,14 @@ def test_a_file_that_is_no_good_is_refused_in_full(
     assert refused.value.where == where.format(path)
     assert re.fullmatch(next_step, refused.value.next_step) or next_step == NEXT == refused.value.next_step
     assert not any(new.startswith("plugin_") and "raised" in message for new in set(sys.modules) - before)
+
+
+def test_an_interrupt_stays_one_and_leaves_no_module(tmp_path: Path) -> None:
+    path = written(tmp_path, "raise KeyboardInterrupt")
+    before = set(sys.modules)
+    with pytest.raises(KeyboardInterrupt):
+        load(path)
+    assert not any(new.startswith("plugin_") for new in set(sys.modules) - before)
 
 
 def test_what_is_no_python_file_is_refused_with_who_names_it(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from hoverboard.fastpath.engine.datapath import Datapath
 from hoverboard.fastpath.engine.threads import EngineThread
 from hoverboard.fastpath.memory import host, packets, ports, rings
+from tests.unit.hoverboard.rpc.conftest import more_than, open_descriptors
 
 PORT, OFPORT = 2, 100
 
@@ -42,6 +43,42 @@ def test_an_engine_hears_of_a_port_that_it_can_read(monkeypatch: pytest.MonkeyPa
     assert fd != tap.fileno()
     assert os.path.sameopenfile(fd, tap.fileno())
     datapath.stop()
+
+
+def plugged(datapath: Datapath) -> tuple[int, int, int]:
+    """The descriptor, the kind and the OpenFlow port of PORT."""
+    row = datapath.egress.ports[PORT]
+    return int(row[ports.FD]), int(row[ports.KIND]), int(row[ports.OFPORT])
+
+
+@pytest.mark.parametrize("served", [False, True])
+def test_a_descriptor_that_cannot_be_polled_changes_nothing(tap: socket.socket, served: bool) -> None:
+    datapath = Datapath()
+    if served:
+        datapath.set_port(PORT, tap.fileno(), OFPORT)
+    before, opened = plugged(datapath), open_descriptors()
+    with open("/dev/null", "rb") as null, pytest.raises(PermissionError):
+        datapath.set_port(PORT, null.fileno(), OFPORT + 1)
+    assert plugged(datapath) == before
+    assert more_than(opened) == []
+    if served:
+        assert os.path.sameopenfile(before[0], tap.fileno())
+    datapath.clear_port(PORT)
+    datapath.stop()
+
+
+def test_a_descriptor_takes_the_place_of_an_earlier_one_which_is_closed(tap: socket.socket) -> None:
+    before = open_descriptors()
+    datapath = Datapath()
+    reader, writer = os.pipe()
+    datapath.set_port(PORT, writer)
+    os.close(writer)
+    datapath.set_port(PORT, tap.fileno(), OFPORT)
+    assert os.read(reader, 1) == b""  # no copy is left
+    assert os.path.sameopenfile(plugged(datapath)[0], tap.fileno())
+    os.close(reader)
+    datapath.stop()
+    assert more_than(before) == []
 
 
 class Answers:

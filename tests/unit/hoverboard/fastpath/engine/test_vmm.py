@@ -16,6 +16,7 @@ from hoverboard.fastpath.engine.vmm import VmmThread
 from hoverboard.fastpath.memory import host, packets, ports, rings
 from hoverboard.fastpath.memory.arrays import Memory
 from hoverboard.fastpath.packets import ring
+from tests.unit.hoverboard.rpc.conftest import more_than, open_descriptors
 
 PORT = 2
 DEADLINE = 60  # seconds: the thread may have to be compiled first
@@ -111,6 +112,17 @@ def test_a_full_ring_holds_the_guest_back_and_loses_nothing(
         got.append(data[begin : begin + len(frames[0])].tobytes())
         ring.release(index)
     assert got == frames
+
+
+def test_a_tap_that_cannot_be_polled_leaves_nothing() -> None:
+    home = StillEngines()
+    datapath = Datapath(home)
+    before = open_descriptors()
+    with open("/dev/null", "rb") as null, pytest.raises(PermissionError):
+        VmmThread(datapath, PORT, 100, null.fileno())
+    assert more_than(before) == []
+    assert datapath.egress.ports[PORT, ports.KIND] == ports.KIND_NONE
+    home.close()
 
 
 def test_closing_leaves_nothing(rig: tuple[Datapath, VmmThread, socket.socket, StillEngines]) -> None:

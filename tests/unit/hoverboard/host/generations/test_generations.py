@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import ast
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 
+from hoverboard.contract.errors import InputError, RunError
 from hoverboard.contract.generations import NAMES, Dataplane
-from hoverboard.fastpath.memory import control, host
+from hoverboard.fastpath.memory import control, host, ports
 from hoverboard.host import generations
 from hoverboard.host.checkpointing.checkpoint import CheckpointWriter
 from hoverboard.host.control.host_client import HostConfig
@@ -77,6 +79,53 @@ def test_an_engine_generation_is_made_as_configured(engines: FastpathPlane) -> N
     assert [int(m.ctl[control.PRIORITY]) for m in memories] == [0, 0]
     assert memories[control.EGRESS].host[host.IP] == memories[control.INGRESS].host[host.IP] == 0xAC100001
     assert (engines.checkpoint_source.peers(), list(engines.checkpoint_source.flow_keys())) == ({}, [])
+
+
+def carried(plane: FastpathPlane) -> tuple[Any, ...]:
+    """The state of a plane that concerns its VMs."""
+    rows = plane._datapath.egress.ports
+    return dict(plane._ports), dict(plane._by_ofport), dict(plane._waiting or {}), rows[:, ports.RATE].any()
+
+
+def test_a_vm_that_cannot_be_carried_leaves_nothing(engines: FastpathPlane, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = carried(engines)
+    with open("/dev/null", "rb") as null:
+        for fd in (None, null.fileno()):
+            with pytest.raises(InputError, match="VM blue-1: the "):
+                engines.check_attach("blue-1", fd, None)
+        with pytest.raises(InputError, match="the uplink: the descriptor cannot be polled"):
+            engines.set_uplink(null.fileno())
+
+    def no_more(_fd: int) -> int:
+        raise OSError(24, "Too many open files")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "dup", no_more)
+        with pytest.raises(OSError, match="Too many"):
+            engines.attach("blue-1", "vp100", 100, 0, rate=1_000_000)
+    assert carried(engines) == before
+
+
+def test_a_host_has_room_for_so_many_vms(engines: FastpathPlane) -> None:
+    reader, writer = os.pipe()
+    for port in range(ports.FIRST_TAP, ports.COUNT):
+        engines._ports[f"blue-{port}"] = port
+    with pytest.raises(RunError, match="a host has room for"):
+        engines.check_attach("red-1", reader, None)
+    for fd in (reader, writer):
+        os.close(fd)
+
+
+def test_a_host_that_resumes_keeps_the_last_uplink_only(engines: FastpathPlane) -> None:
+    (reader, writer), (second, second_writer) = os.pipe(), os.pipe()
+    engines.set_uplink(writer)
+    engines.set_uplink(second_writer)
+    os.close(writer)
+    assert os.read(reader, 1) == b""  # no copy is left
+    assert engines._waiting is not None
+    os.close(engines._waiting.pop(ports.UPLINK))
+    for fd in (reader, second, second_writer):
+        os.close(fd)
 
 
 def test_who_makes_a_generation_is_asked_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

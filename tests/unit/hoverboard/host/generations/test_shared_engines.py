@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hoverboard.contract.errors import InputError
+from hoverboard.contract.errors import InputError, RunError
 from hoverboard.fastpath.memory import control, host, ports
 from hoverboard.fastpath.memory.arrays import allocate
 from hoverboard.host.generations import shared_engines
@@ -84,14 +84,14 @@ def test_a_host_joins_plugs_in_and_leaves(path: Path, thread: Thread) -> None:
     assert same(number, writer)
     assert not os.get_blocking(number)
     assert int(memories[control.EGRESS].ports[3, ports.FD]) == number
-    assert thread.calls == [("watch", 0, 3, number)]
+    assert thread.calls == [("admit", number), ("watch", 0, 3, number)]
     lent = home.share_fd(control_eventfd)
     os.eventfd_write(lent, 5)
     assert os.eventfd_read(control_eventfd) == 5
     home.set_debug(("capture",))
     home.unshare_fd(lent)
     home.unplug(3)
-    assert thread.calls[1:] == [("set_debug", 0, ("capture",)), ("unwatch", number)]
+    assert thread.calls[2:] == [("set_debug", 0, ("capture",)), ("unwatch", number)]
     os.close(writer)
     assert os.read(reader, 1) == b""  # no copy is left
     os.close(reader)
@@ -111,7 +111,7 @@ def test_what_a_host_leaves_behind_is_closed(path: Path, thread: Thread) -> None
     os.close(writer)
     home.close()
     assert os.read(reader, 1) == b""  # waits for the end of both
-    assert thread.calls[1:] == [("set_debug", 0, ()), ("remove_host", 0), ("unwatch", number)]
+    assert thread.calls[2:] == [("set_debug", 0, ()), ("remove_host", 0), ("unwatch", number)]
     os.close(reader)
     os.close(control_eventfd)
 
@@ -120,8 +120,8 @@ def test_what_cannot_be_is_refused_and_the_host_stays(path: Path, thread: Thread
     home, _memories, control_eventfd = shared(path)
     reader, writer = os.pipe()
     number = plug(home, 3, writer)
-    for wrong in (3, -1, ports.COUNT):
-        with pytest.raises(InputError, match=f"no port {wrong} is free"):
+    for wrong in (-1, ports.COUNT):
+        with pytest.raises(InputError, match=f"there is no port {wrong}"):
             plug(home, wrong, writer)
     with pytest.raises(InputError, match="nothing is plugged into port 4"):
         home.unplug(4)
@@ -135,6 +135,41 @@ def test_what_cannot_be_is_refused_and_the_host_stays(path: Path, thread: Thread
     home.close()
     os.close(reader)
     os.close(control_eventfd)
+
+
+def test_a_descriptor_takes_the_place_of_an_earlier_one(path: Path, thread: Thread) -> None:
+    home, memories, control_eventfd = shared(path)
+    (old_reader, old_writer), (reader, writer) = os.pipe(), os.pipe()
+    old = plug(home, 0, old_writer)
+    number = plug(home, 0, writer)
+    assert int(memories[control.EGRESS].ports[0, ports.FD]) == number
+    assert thread.calls[-3:] == [("admit", number), ("watch", 0, 0, number), ("retire", old)]
+    os.close(old_writer)
+    assert os.read(old_reader, 1) == b""  # no copy is left
+    os.write(number, b"x")
+    assert os.read(reader, 1) == b"x"
+    home.close()
+    for fd in (old_reader, reader, writer, control_eventfd):
+        os.close(fd)
+
+
+def test_a_descriptor_that_cannot_be_polled_changes_nothing(path: Path, thread: Thread) -> None:
+    home, memories, control_eventfd = shared(path)
+    reader, writer = os.pipe()
+    number = plug(home, 0, writer)
+
+    def reject(_fd: int) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    thread.admit = reject  # type: ignore[attr-defined]
+    before = open_descriptors()
+    with open("/dev/null", "rb") as null, pytest.raises(RunError, match="Operation not permitted"):
+        plug(home, 0, null.fileno())
+    assert int(memories[control.EGRESS].ports[0, ports.FD]) == number
+    assert more_than(before) == []
+    home.close()
+    for fd in (reader, writer, control_eventfd):
+        os.close(fd)
 
 
 def test_who_has_not_joined_is_refused(path: Path, thread: Thread, tmp_path: Path) -> None:

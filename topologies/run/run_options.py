@@ -1,0 +1,46 @@
+"""Options of `hoverboard up` and of `Testbed` that replace what a topology file says.
+
+Reads the files of a model or an offload policy, and nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+
+from controllers.vmc.offload.policy_file import find_policy
+from hoverboard.contract.entities import Dataplane, Scheduling
+from topologies.spec.topology import Model, Topology, check_enforced, check_model
+
+
+def with_options(
+    topology: Topology,
+    *,
+    model: Model | None = None,
+    dataplane: Dataplane | None = None,
+    scheduling: Scheduling | None = None,
+    offload_policy: str | None = None,
+) -> Topology:
+    """The topology with these in place of what it says; None: as it says.
+
+    Args:
+        topology: it stays as it is.
+        model: a programming model by name, or FILE.py:Class.
+        dataplane: the generation of all hosts.
+        scheduling: the scheduling of the engines.
+        offload_policy: FILE.py:Class; a relative path is taken from the current directory.
+
+    Raises:
+        InputError: a file has no such class, or the values do not go together.
+    """
+    if model is not None:
+        topology = replace(topology, model=check_model(topology, model))
+    if offload_policy is not None:
+        find_policy(offload_policy)
+        topology = replace(topology, offload=replace(topology.offload, policy=os.path.abspath(offload_policy)))
+    if dataplane is not None:
+        topology = topology.with_dataplane(dataplane)
+    if scheduling is not None:
+        topology = replace(topology, scheduling=scheduling)
+    check_enforced(topology)
+    return topology
