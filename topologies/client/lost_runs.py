@@ -95,7 +95,7 @@ def marks_of(directory: RunDirectory) -> list[Mark]:
     own = ledger.read_mark(directory)
     if ledger.missing(directory) is None:
         # The lock file may be another one than the holder has locked.
-        replaced = own is not None and not is_held(directory) and serving_pid(directory.socket) == own.holder.pid
+        replaced = own is not None and not is_held(directory) and serves(own.holder, directory.socket)
         return [own] if replaced and own is not None else []
     found = [] if own is None else [own]
     place = directory.path.absolute()
@@ -135,7 +135,7 @@ def _stop_holder(mark: Mark, table: LinuxProcesses, *, force: bool) -> None:
     path = RunDirectory(mark.run, mark.directory).socket
 
     def stopped() -> bool:
-        return serving_pid(path) != mark.holder.pid or not table.alive(mark.holder)
+        return not table.alive(mark.holder) or not serves(mark.holder, path)
 
     def wait(timeout: float) -> None:
         with contextlib.suppress(RunError):
@@ -163,13 +163,15 @@ def request_shutdown(path: Path) -> bool:
     return True
 
 
-def serving_pid(path: Path) -> int | None:
-    """Pid of the process that listens on a Unix socket, even if it hangs; None when there is none."""
+def serves(holder: Process, path: Path) -> bool:
+    """Whether a process listens on a Unix socket, even if it hangs."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
         sock.setblocking(False)  # connect() would wait for room in the backlog, without a limit
         try:
             sock.connect(str(path))
+        except BlockingIOError:
+            return True  # too many connections wait already: its process hangs
         except OSError:
-            return None
+            return False
         pid, _, _ = _CREDENTIALS.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
-        return int(pid)
+    return int(pid) == holder.pid

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -158,19 +159,31 @@ def test_another_holder_at_the_socket_of_a_lost_run_is_not_asked(
 def test_a_holder_that_hangs_is_ended_by_a_signal(state: Path, proc: FakeProc, monkeypatch: pytest.MonkeyPatch) -> None:
     directory = begun(state)
     mark = mark_of(directory)
-    listen = "import socket,sys,time\ns=socket.socket(socket.AF_UNIX)\ns.bind(sys.argv[1])\ns.listen()\ntime.sleep(60)"
+    listen = "import socket,sys,time\ns=socket.socket(socket.AF_UNIX)\ns.bind(sys.argv[1])\ns.listen(2)\ntime.sleep(60)"
     monkeypatch.setattr(lost_runs, "_REQUEST_TIMEOUT", 0.05)
     with Children() as children:
         hung = children.start("/usr/bin/python3", "-c", listen, str(directory.socket))
-        until(lambda: lost_runs.serving_pid(directory.socket) == hung.pid)
         process = identified(hung.pid)
         assert process is not None
+        until(lambda: lost_runs.serves(process, directory.socket))
         hung_mark = mark._replace(holder=process)
         directory.ledger.write_text(directory.ledger.read_text().replace(str(mark), str(hung_mark)))
         directory.lock.unlink()
         run_client.down("r", state=state)
         assert hung.wait(5.0) == -15
     assert not directory.path.exists()
+
+
+def test_a_holder_with_too_many_connections_still_serves(tmp_path: Path) -> None:
+    us = identified(os.getpid())
+    assert us is not None
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "holder.sock"))
+        listener.listen(0)
+        full = [lost_runs.serves(us, tmp_path / "holder.sock") for _ in range(5)]
+        assert full == [True] * 5
+        assert lost_runs.request_shutdown(tmp_path / "holder.sock") is False
+    assert not lost_runs.serves(us, tmp_path / "holder.sock")
 
 
 def test_processes_that_start_all_the_time_are_an_error(
