@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import socket
 import sys
-import threading
 import time
 from contextlib import closing
 from typing import Any
@@ -21,6 +20,7 @@ from rich.table import Table
 
 from benchmarks.harness import command, report
 from benchmarks.harness.bars import Bar
+from benchmarks.harness.pauses import pause
 from benchmarks.harness.statistics import distribution
 from console.runs import need_root
 from console.show import tables
@@ -54,7 +54,7 @@ def measure(interval: float, flows: int, dataplane: str, progress: Progress, at:
         pairs = [(one, other) for other in receivers for one in senders][:flows]
         for number, (sender, receiver) in enumerate(pairs):
             progress(f"interval {interval:g} s, flow {number + 1} of {flows}", at + 0.5 * number / flows)
-            threading.Event().wait(interval * number / flows)
+            pause(interval * number / flows)
             found.append(_seconds_to_offload(testbed, sender.name, str(sender.ip), str(receiver.ip)) * 1e3)
     return found
 

@@ -27,11 +27,13 @@ from rich.table import Table
 
 from benchmarks.harness import command, report
 from benchmarks.harness.bars import Bar
+from benchmarks.harness.pauses import pause
 from benchmarks.harness.statistics import distribution
 from console.runs import need_root
 from console.show import tables
 from experiments.frame.progress import Progress
 from hoverboard.contract.entities import Dataplane
+from hoverboard.contract.errors import RunError
 from topologies.emulation.devices import entered
 from topologies.processes.deadlines import wait_for
 from topologies.run.testbed import Testbed
@@ -120,7 +122,7 @@ def measure(dataplane: Dataplane, cases: list[str], rounds: int, progress: Progr
 def _one_outage(testbed: Testbed, parts: tuple[str, ...]) -> Outage:
     with _flows(testbed) as (there, back):
         wait_for(lambda: len(testbed.offloads()) == 2, _WAIT, lambda: "the flows do not take the direct path")
-        threading.Event().wait(_CALM)
+        pause(_CALM)
         marks = [(flow, flow.arrived[-1][0]) for flow in (there, back)]
         pids, lives = _pids(testbed, parts), _restarts(testbed)
         begun = time.monotonic()
@@ -132,7 +134,7 @@ def _one_outage(testbed: Testbed, parts: tuple[str, ...]) -> Outage:
             lambda: "a process does not come back",
         )
         took = time.monotonic() - begun
-        threading.Event().wait(_CALM)
+        pause(_CALM)
     outages = [flow.outage(mark) for flow, mark in marks]
     return Outage(max(gap for gap, _ in outages), max(lost for _, lost in outages), took)
 
@@ -168,10 +170,13 @@ def _socket(testbed: Testbed, vm: str, address: str) -> socket.socket:
 def _pids(testbed: Testbed, parts: tuple[str, ...]) -> list[int]:
     server = testbed.server("h1")
     known = {
-        CONTROL: int(testbed.control_status()["pid"]), HOST: server.host_pid or 0,
+        CONTROL: testbed.control_status()["pid"], HOST: server.host_pid,
         **{name: daemon.pid for name, daemon in server.daemons.items()},
     }  # fmt: skip
-    return [known[part] for part in parts]
+    pids = [pid for part in parts if (pid := known[part]) is not None]
+    if len(pids) < len(parts):
+        raise RunError("a process is not up", where="h1", next_step="read the logs of the run, and measure again")
+    return pids
 
 
 def _restarts(testbed: Testbed) -> int:

@@ -4,7 +4,7 @@
 
 RUN_IN=${HOVERBOARD_PREFIX:-/opt/hoverboard}/bin/run-in
 SET_UP=${HOVERBOARD_PREFIX:-/opt/hoverboard}/set-up-seconds
-LAYERS=(hoverboard controllers topologies experiments console)
+LAYERS=(hoverboard controllers topologies experiments console benchmarks)
 # A file of tests stays in one process: its tests may share what a fixture made.
 TWO=(-n 2 --dist loadfile)
 QUICK=(-m "not long")

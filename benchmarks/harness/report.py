@@ -57,7 +57,7 @@ def finish(
     """
     now = datetime.now(UTC)
     path = out or Path("results") / f"benchmark-{name}-{now:%Y%m%d-%H%M%S}.json"
-    document = {
+    document: dict[str, Any] = {
         "benchmark": name,
         **provenance.record(parameters),
         "command": shlex.join(["python", "-m", f"benchmarks.{name}", *sys.argv[1:]]),

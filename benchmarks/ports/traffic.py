@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.harness.pauses import pause
 from benchmarks.ports import libc
 from benchmarks.ports.libc import Bytes, Words, message_vector, nanoseconds
 from experiments.statistics import percentile
@@ -103,11 +104,6 @@ def running(*jobs: tuple[Any, ...]) -> Iterator[None]:
             thread.join(10)
 
 
-def window(seconds: float) -> None:
-    """Wait for the time of a measurement."""
-    threading.Event().wait(seconds)
-
-
 @contextlib.contextmanager
 def connection(source: int, target: int, address: str) -> Iterator[tuple[socket.socket, socket.socket]]:
     """A TCP connection between the namespaces of two pids: (client's end, server's end)."""
@@ -140,10 +136,10 @@ def tcp(source: int, target: int, address: str, seconds: float, marked: Callable
         connection(source, target, address) as (client, server),
         running((send_stream, client.fileno(), out, stop), (receive_stream, server.fileno(), into, stop, count)),
     ):
-        window(seconds / 4)
+        pause(seconds / 4)
         marked()
         first, began = int(count[0]), time.monotonic()
-        window(seconds)
+        pause(seconds)
         received, took = int(count[0]) - first, time.monotonic() - began
         marked()
         stop[0] = 1
@@ -169,10 +165,10 @@ def udp(source: int, target: int, address: str, seconds: float, marked: Callable
             (send_datagrams, client.fileno(), send_headers, stop, sent),
             (receive_datagrams, server.fileno(), receive_headers, stop, got),
         ):
-            window(seconds / 4)
+            pause(seconds / 4)
             marked()
             first, first_sent, began = int(got[0]), int(sent[0]), time.monotonic()
-            window(seconds)
+            pause(seconds)
             took = time.monotonic() - began
             rates = (int(got[0]) - first) / took, (int(sent[0]) - first_sent) / took
             marked()
@@ -193,7 +189,7 @@ def trips(source: int, target: int, address: str, seconds: float, marked: Callab
 
         with running((ask,), (echo, server.fileno(), np.zeros(1, np.uint8))):
             marked()
-            window(seconds)
+            pause(seconds)
             marked()
             stop[0] = 1
     if not result or result[0] < 10:

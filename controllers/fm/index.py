@@ -1,6 +1,6 @@
 """Indices over the entities of one cluster; with them, a check takes time proportional to the request.
 
-`add` and `remove` are exact inverses; `add` rejects values that are not unique. `controllers.fm.intent_store` checks
+`add` and `remove` are exact inverses; `add` rejects values that are not unique. `controllers.fm.intent_checks` checks
 references between entities.
 """
 

@@ -7,7 +7,6 @@ that it affects; `take` computes the marked flows and returns the work.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 
 from controllers.fm.intent_store import Changes
 from controllers.program import Flows
@@ -26,6 +25,7 @@ from controllers.vmc.offload import offloads
 from controllers.vmc.offload.policy import OffloadPolicy
 from controllers.vmc.ownership import Ownership
 from controllers.vmc.unconfirmed import UnconfirmedPrograms
+from controllers.vmc.usage_reports import UsageReports
 from controllers.vmc.view.facts import Agents, Switch, Sync
 from controllers.vmc.view.flow_scopes import LookupScope, OffloadScope
 from controllers.vmc.view.intent import View
@@ -82,6 +82,7 @@ class ControllerCore:
         self._change = ModelChange(self.view, lambda node: programs.switch_of(node) if programs.active else None, gate)
         self.offloading = offloads.Offloading(self.view, policy, grant, mark, self.counters)
         self.questions = host_questions.HostQuestions(self.view, grant, mark, self._answer, self.counters)
+        self._usage_reports = UsageReports(self.view, share, programs, self.offloading, self.questions)
 
     @property
     def active(self) -> bool:
@@ -305,27 +306,8 @@ class ControllerCore:
     # --- usage ------------------------------------------------------------------------------------
 
     def usage(self, report: UsageReport, now: float) -> None:
-        """Process a usage report; if the policy does not use reports of this node, only count it."""
-        if report.host in self.view.external:
-            return
-        report = self._share.usage(self.view, report)
-        accepted = self.offloading.accepts(report)
-        if report.host in self.view.hoverboards:  # every partition receives these reports
-            report = self._of_own_hosts(report)
-        # A standby adopts the offloads that it finds on the switches when it becomes master.
-        if accepted and self.model.offloads and self.active and not self._programs.awaits_adoption(report.host):
-            self.offloading.report(report, now)
-        if report.host in self.view.hosts:
-            self.questions.usage(report, now)
-
-    def _of_own_hosts(self, report: UsageReport) -> UsageReport:
-        senders = ((flow, self.view.vm_at(flow.vni, flow.src)) for flow in report.flows)
-        own = tuple(
-            flow
-            for flow, src in senders
-            if src is None or (src.host in self.expected.tables and not self._programs.awaits_adoption(src.host))
-        )
-        return replace(report, flows=own)
+        """Process a usage report (see `UsageReports`)."""
+        self._usage_reports.receive(report, now, offloads=self.model.offloads)
 
     # --- another model ----------------------------------------------------------------------------
 

@@ -17,12 +17,16 @@ def internet_checksum(data: bytes | bytearray | memoryview) -> int:
     Returns:
         16 bits. 0 over data that contain their own correct checksum.
     """
-    words = int.from_bytes(data, "big") << 8 * (len(data) & 1)
-    if not words:
-        return 0xFFFF
-    # Addition modulo 0xffff is ones' complement addition, and 1 << 16 is 1 there: one division sums all words.
-    # A sum of words that are not all zero is never 0 but 0xffff.
-    return 0xFFFF - (words % 0xFFFF or 0xFFFF)
+    # 1 << 16 is 1 in ones' complement arithmetic: the data as one number have the checksum of its words' sum.
+    return checksum_of_sum(int.from_bytes(data, "big") << 8 * (len(data) & 1))
+
+
+def checksum_of_sum(words: int) -> int:
+    """The checksum of RFC 1071 of 16-bit words, from their sum (not folded).
+
+    Addition modulo 0xffff is ones' complement addition. There, a sum of words that are not all zero is 0xffff, never 0.
+    """
+    return 0xFFFF - (words % 0xFFFF or 0xFFFF) if words else 0xFFFF
 
 
 def mac_bytes(text: str) -> bytes:

@@ -13,7 +13,7 @@ class TokenBucket:
     Args:
         rate: tokens a second.
         burst: most tokens that it holds, at least 1.
-        now: seconds of any clock that does not run backwards; the same clock at each call.
+        now: seconds of any clock, the same at each call. A time before that of the last call adds no tokens.
     """
 
     __slots__ = ("_burst", "_filled", "_rate", "_tokens")
@@ -22,13 +22,17 @@ class TokenBucket:
         self._rate, self._burst = rate, burst
         self._tokens, self._filled = burst, now
 
-    def take(self, now: float) -> bool:
-        """Take one token; False, without taking any, if less than one is left."""
+    def take(self, now: float, size: float = 1.0) -> bool:
+        """Take `size` tokens; False, without taking any, if fewer are left."""
         self._fill(now)
-        if self._tokens < 1:
+        if self._tokens < size:
             return False
-        self._tokens -= 1
+        self._tokens -= size
         return True
+
+    def ready_at(self, size: float) -> float:
+        """The time at which it has `size` tokens, if none are taken before; rounding may make it a little early."""
+        return self._filled + max(0.0, size - self._tokens) / self._rate
 
     def full(self, now: float) -> bool:
         """Whether it is full, as a new one is, so that its owner may delete it."""
@@ -36,5 +40,6 @@ class TokenBucket:
         return self._tokens == self._burst
 
     def _fill(self, now: float) -> None:
-        self._tokens = min(self._burst, self._tokens + (now - self._filled) * self._rate)
-        self._filled = now
+        if now > self._filled:
+            self._tokens = min(self._burst, self._tokens + (now - self._filled) * self._rate)
+            self._filled = now

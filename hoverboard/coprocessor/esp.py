@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from hoverboard.contract.packets import internet_checksum
+from hoverboard.contract.packets import checksum_of_sum, internet_checksum
 from hoverboard.coprocessor.stage import PLAIN_VNET
 
 ETHERNET, ESP_PROTOCOL = 14, 50
@@ -83,11 +83,6 @@ def addresses(frame: bytearray) -> bytes:
     return bytes(frame[ETHERNET + 12 : ETHERNET + 20]) if kind == IPV4 else b""
 
 
-def _complement(words: int) -> int:
-    """The checksum of a sum of 16-bit words that are not all zero (see `internet_checksum`)."""
-    return 0xFFFF - (words % 0xFFFF or 0xFFFF)
-
-
 def ip_length(frame: bytearray | memoryview, at: int, available: int) -> int | None:
     """Length of the IP packet at frame[at:] if it fits into `available` bytes; None if it is not complete."""
     if available < 20:
@@ -146,7 +141,7 @@ def seal(
         tos, ttl, length = frame[ETHERNET + 1], frame[ETHERNET + 8], header + payload
         addresses = bytes(frame[ETHERNET + 12 : ETHERNET + 20])
         words = (0x4500 | tos) + length + _DONT_FRAGMENT + (ttl << 8 | ESP_PROTOCOL) + int.from_bytes(addresses, "big")
-        fields = (0x45, tos, length, 0, _DONT_FRAGMENT, ttl, ESP_PROTOCOL, _complement(words), addresses)
+        fields = (0x45, tos, length, 0, _DONT_FRAGMENT, ttl, ESP_PROTOCOL, checksum_of_sum(words), addresses)
         _IPV4_HEADER.pack_into(out, ETHERNET, *fields)
     else:
         out[ETHERNET : ETHERNET + 40] = frame[ETHERNET : ETHERNET + 40]

@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from ipaddress import IPv4Address
 from typing import Protocol
 
+from typing_extensions import override
+
 from hoverboard.contract.packets import Address
 from hoverboard.fastpath.packets.flow_table import Key
 
@@ -42,23 +44,28 @@ class RouteListener(Protocol):
         """Take a datagram of the route exchange that arrived from another host."""
 
 
-class NoListener:
+class NoListener(EntryListener, PeerListener, RouteListener):
     """All listeners in one class; does nothing."""
 
+    @override
     def flows_changed(self, keys: Iterable[Key]) -> None:
-        """See EntryListener."""
+        pass
 
+    @override
     def peer_changed(self, address: IPv4Address) -> None:
-        """See PeerListener."""
+        pass
 
+    @override
     def route_wanted(self, vni: int, dst: Address, gateway: IPv4Address) -> None:
-        """See RouteListener."""
+        pass
 
+    @override
     def routes_used(self, routes: Iterable[UsedRoute]) -> None:
-        """See RouteListener."""
+        pass
 
+    @override
     def datagram_received(self, sender: IPv4Address, payload: bytes) -> None:
-        """See RouteListener."""
+        pass
 
 
 NO_LISTENER = NoListener()

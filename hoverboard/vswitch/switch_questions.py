@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from typing_extensions import override
+
 from hoverboard.contract.openflow.pipeline import BRIDGE
 from hoverboard.vswitch.ovs import Ovs
 from hoverboard.vswitch.packetout import PacketOut
@@ -31,19 +33,19 @@ class SwitchQuestions(Protocol):
         """Send a frame through the tables, as if it came in by an OpenFlow port; False: the switch did not take it."""
 
 
-class OvsQuestions:
+class OvsQuestions(SwitchQuestions):
     """Asks a running Open vSwitch, by `ofproto/trace` and packet-out."""
 
     def __init__(self, switch: Ovs) -> None:
         self._switch = switch
         self._packet_out = PacketOut(switch.management.removeprefix("unix:"))
 
+    @override
     def trace(self, packet: str) -> TraceResult:
-        """See SwitchQuestions.trace."""
         return parse_trace(self._switch.appctl("ofproto/trace", BRIDGE, packet))  # tour: miss 5
 
+    @override
     def look_up(self, in_port: int, frame: bytes) -> bool:
-        """See SwitchQuestions.look_up."""
         return self._packet_out.send(in_port, frame)
 
     def close(self) -> None:

@@ -8,7 +8,9 @@ version 0.1 that lead to the new ones: they import nothing of ours.
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatch
 
 from tests.unit.source_tree import FACES, Tree, arrows, imported, is_for_types, within
 
@@ -24,6 +26,9 @@ LIBRARIES = frozenset(
 )
 FACE_IMPORTS = {"__future__.annotations", "typing.TYPE_CHECKING", "hoverboard.contract.public_names.public_names"}
 OLD_PATHS = ("hoverboard.fastpath.compose", "hoverboard.fastpath.warm")
+# Rooms without a folder of unit tests, and why.
+UNMIRRORED = {"hoverboard.contract.wire": "it is generated: tests/unit/test_generated.py compares it with its sources"}
+MOST = 15  # modules of a room, unless all are the same kind of thing
 LONGEST = 400  # lines of a module: as many as can be read at once
 
 
@@ -68,6 +73,26 @@ def row(rooms: Rooms, module: str) -> int:
     """The row of a module: the longest name that it is, or stands below; -1 without one."""
     found = [(len(room.name), index) for index, room in enumerate(rooms) if within(module, room.name)]
     return max(found)[1] if found else -1
+
+
+def without_a_row(rooms: Rooms, tree: Tree) -> list[str]:
+    """Packages that the table does not name."""
+    packages = {module if source.package else module.rpartition(".")[0] for module, source in tree.items()}
+    return sorted(packages - {room.name for room in rooms})
+
+
+def without_a_room(rooms: Rooms, tree: Tree) -> list[str]:
+    """Rows of the table whose package or module does not exist."""
+    return [room.name for room in rooms if room.name not in tree]
+
+
+def unmirrored(tree: Tree, tests: Tree) -> list[str]:
+    """Folders of unit tests that are no room, and rooms without a folder; folders without a module are data."""
+    rooms = {module for module, source in tree.items() if source.package}
+    folders = {module.rpartition(".")[0] for module, source in tests.items() if not source.package}
+    mirrors = {name.removeprefix("tests.unit.") for name in folders if name.startswith("tests.unit.")}
+    found = [f"tests of {name}, which is no room" for name in sorted(mirrors - rooms)]
+    return found + [f"no tests of {name}" for name in sorted(rooms - mirrors - UNMIRRORED.keys())]
 
 
 def forbidden(rooms: Rooms, tree: Tree) -> list[str]:
@@ -153,16 +178,28 @@ def circles(tree: Tree) -> list[list[str]]:
 
 
 def pure_files(rooms: Rooms, tree: Tree) -> list[str]:
-    """Files that the purity rule holds for."""
-    return sorted(
-        module.replace(".", "/") + ("/__init__.py" if source.package else ".py")
-        for module, source in tree.items()
-        if rooms[row(rooms, module)].is_pure(module)
-    )
+    """Files that the purity rule holds for. A room that is pure and may grow (`many`) is one entry, FOLDER/*.py."""
+    found = set()
+    for module, source in tree.items():
+        room = rooms[row(rooms, module)]
+        if room.is_pure(module):
+            path = module.replace(".", "/") + ("/__init__.py" if source.package else ".py")
+            found.add(f"{room.name.replace('.', '/')}/*.py" if room.many and room.pure == "all" else path)
+    return sorted(found)
+
+
+def moved_and_not_pure(former: Iterable[str], pure: Sequence[str]) -> list[str]:
+    """Lines of a table of moves, "OLD -> NEW NEW ..", of which a new file is not among the pure ones."""
+    return [
+        line
+        for line in former
+        for new in line.partition(" -> ")[2].split() or [""]
+        if not any(fnmatch(new, entry) for entry in pure)
+    ]
 
 
 def ill_sized(rooms: Rooms, tree: Tree) -> list[str]:
-    """Rooms of one module, or of too many."""
+    """Rooms of one module or none, where the `__init__` has all the code, and rooms of too many modules."""
     found = []
     for package, source in tree.items():
         if not source.package or "." not in package:
@@ -170,9 +207,9 @@ def ill_sized(rooms: Rooms, tree: Tree) -> list[str]:
         room = next((room for room in rooms if room.name == package), None)
         own = [name for name, one in tree.items() if name.rpartition(".")[0] == package and not one.package]
         packages = [name for name, one in tree.items() if name.rpartition(".")[0] == package and one.package]
-        if len(own) == 1 and not packages:
-            found.append(f"{package} is a room of one module")
-        if len(own) > 16 and not (room and room.many):
+        if len(own) <= 1 and not packages:
+            found.append(f"{package} is a room of {'one module' if own else 'no module'}")
+        if len(own) > MOST and not (room and room.many):
             found.append(f"{package} has {len(own)} modules")
     return found
 

@@ -11,16 +11,21 @@ import pytest
 
 from tests.unit.room_rules import (
     OLD_PATHS,
+    UNMIRRORED,
     Room,
     circles,
     forbidden,
     grown_old_paths,
     ill_sized,
     impurities,
+    moved_and_not_pure,
     pure_files,
     strangers,
     too_long,
     two_faced,
+    unmirrored,
+    without_a_room,
+    without_a_row,
 )
 from tests.unit.source_tree import LAYERS, TESTS, Tree, source_tree
 
@@ -29,6 +34,8 @@ CONTRACT = "hoverboard.contract"
 FAST = "hoverboard.fastpath hoverboard.contract"
 HOST = "hoverboard"
 PURE_FILES = Path(__file__).with_name("pure_files.txt")
+# Files that version 0.1 held pure (commit 83dd69d, test_controllers_layers.py), and where their code is now.
+FORMER_PURE_FILES = Path(__file__).with_name("pure_files_0.1.txt")
 
 ROOMS = (
     # --- benchmarks: measurements with bars
@@ -84,7 +91,7 @@ ROOMS = (
     Room(
         "controllers.fm",
         f"controllers {CONTRACT}",
-        pure="codec index intent_store queues rejections slices",
+        pure="codec index intent_checks intent_store queues rejections slices",
         knows="grpc pydantic@codec",
     ),
     Room(
@@ -140,12 +147,11 @@ def test_every_layer_is_there(tree: Tree) -> None:
 
 
 def test_every_room_has_a_row(tree: Tree) -> None:
-    packages = {module if source.package else module.rpartition(".")[0] for module, source in tree.items()}
-    assert packages - {room.name for room in ROOMS} == set()
+    assert without_a_row(ROOMS, tree) == []
 
 
 def test_every_row_has_a_room(tree: Tree) -> None:
-    assert [room.name for room in ROOMS if room.name not in tree] == []
+    assert without_a_room(ROOMS, tree) == []
 
 
 def test_a_room_imports_only_what_it_may(tree: Tree) -> None:
@@ -162,6 +168,12 @@ def test_pure_rooms_are_pure(tree: Tree) -> None:
 
 def test_no_pure_file_drops_out_in_silence(tree: Tree) -> None:
     assert pure_files(ROOMS, tree) == PURE_FILES.read_text(encoding="utf-8").split()
+
+
+def test_each_file_that_was_pure_in_version_0_1_is_pure_where_it_is_now(tree: Tree) -> None:
+    former = FORMER_PURE_FILES.read_text(encoding="utf-8").splitlines()
+    assert len(former) == 35
+    assert moved_and_not_pure(former, pure_files(ROOMS, tree)) == []
 
 
 def test_no_two_modules_import_each_other(tree: Tree) -> None:
@@ -183,6 +195,11 @@ def test_files_at_old_paths_lead_on_and_nobody_uses_them(tree: Tree) -> None:
 
 def test_no_module_is_longer_than_can_be_read_at_once(tree: Tree) -> None:
     assert too_long(tree) == {}
+
+
+def test_the_folders_of_unit_tests_mirror_the_rooms(tree: Tree) -> None:
+    assert unmirrored(tree, source_tree(layers=TESTS)) == []
+    assert UNMIRRORED.keys() <= tree.keys()
 
 
 def test_no_file_of_tests_is_longer_either() -> None:

@@ -6,16 +6,21 @@ import pytest
 
 from tests.unit.room_rules import (
     LONGEST,
+    MOST,
     OLD_PATHS,
     circles,
     forbidden,
     grown_old_paths,
     ill_sized,
     impurities,
+    moved_and_not_pure,
     pure_files,
     strangers,
     too_long,
     two_faced,
+    unmirrored,
+    without_a_room,
+    without_a_row,
 )
 from tests.unit.source_tree import Source, Tree, source_tree
 from tests.unit.test_layering import PURE_FILES, ROOMS
@@ -30,6 +35,14 @@ def tree() -> Tree:
 def bare(tree: Tree) -> Tree:
     """The modules that there are, with nothing in them."""
     return {module: Source("", source.package) for module, source in tree.items()}
+
+
+def test_a_room_without_a_row_and_a_row_without_a_room_are_found(bare: Tree) -> None:
+    room = {"hoverboard.cellar": Source("", package=True), "hoverboard.cellar.x": Source("")}
+    assert without_a_row(ROOMS, bare | room) == ["hoverboard.cellar"]
+    assert without_a_row(ROOMS, bare | {"hoverboard.attic.x": Source("")}) == ["hoverboard.attic"]  # has no `__init__`
+    gone = {module: source for module, source in bare.items() if module != "controllers.vmc.view"}
+    assert without_a_room(ROOMS, gone) == ["controllers.vmc.view"]
 
 
 @pytest.mark.parametrize(
@@ -177,14 +190,38 @@ def test_a_circle_by_way_of_a_package_is_found() -> None:
     assert circles(sources) == [["topologies", "topologies.a"]]
 
 
-def test_a_room_of_one_module_and_a_crowded_one_are_found() -> None:
+def test_a_file_that_was_pure_and_is_not_any_more_is_found() -> None:
+    former = ["a/x.py -> b/x.py", "a/y.py -> b/models/y.py b/z.py", "a/w.py ->"]
+    assert moved_and_not_pure(former[:2], ["b/models/*.py", "b/x.py", "b/z.py"]) == []
+    assert moved_and_not_pure(former, ["b/models/*.py", "b/x.py"]) == former[1:]
+
+
+def test_a_new_module_of_a_pure_room_that_may_grow_is_no_new_entry(tree: Tree) -> None:
+    more = tree | {"controllers.vmc.models.x": Source("")}
+    assert pure_files(ROOMS, more) == pure_files(ROOMS, tree)
+    assert "controllers/vmc/models/*.py" in pure_files(ROOMS, tree)
+
+
+def test_a_room_of_one_module_or_none_and_a_crowded_one_are_found() -> None:
     room = {"topologies.x": Source("", package=True)}
+    assert ill_sized(ROOMS, room) == ["topologies.x is a room of no module"]
+    assert ill_sized(ROOMS, room | {f"topologies.x.a{n}": Source("") for n in range(MOST)}) == []
     assert ill_sized(ROOMS, room | {"topologies.x.a": Source("")}) == ["topologies.x is a room of one module"]
-    assert ill_sized(ROOMS, room | {f"topologies.x.a{n}": Source("") for n in range(17)}) == [
-        "topologies.x has 17 modules"
+    assert ill_sized(ROOMS, room | {f"topologies.x.a{n}": Source("") for n in range(MOST + 1)}) == [
+        f"topologies.x has {MOST + 1} modules"
     ]
     catalogue = {"experiments.catalog": Source("", package=True)}
     assert ill_sized(ROOMS, catalogue | {f"experiments.catalog.a{n}": Source("") for n in range(30)}) == []
+
+
+def test_a_folder_of_tests_without_a_room_and_a_room_without_tests_are_found() -> None:
+    tree = {"console": Source("", package=True), "console.show": Source("", package=True)}
+    tests = {f"tests.unit.{name}": Source("") for name in ("test_x", "console.test_x", "console.show.test_x")}
+    tests["tests.unit.data"] = Source("", package=True)  # without a module
+    assert unmirrored(tree, tests) == []
+    assert unmirrored(tree, tests | {"tests.unit.show.test_x": Source("")}) == ["tests of show, which is no room"]
+    del tests["tests.unit.console.show.test_x"]
+    assert unmirrored(tree, tests) == ["no tests of console.show"]
 
 
 def test_a_module_that_is_too_long_is_found_in_the_tests_as_well() -> None:

@@ -17,14 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from hoverboard.contract.errors import HoverboardError, RunError
+from hoverboard.contract.errors import RunError
 from hoverboard.contract.plugins import absolute
-from hoverboard.rpc.client import Client
 from hoverboard.rpc.errors import error_from_json
-from topologies.processes import ledger
+from topologies.client import lost_runs
+from topologies.processes import ledger, marks
 from topologies.processes.launcher import python
 from topologies.processes.phases import PhaseEvent, Progress
-from topologies.processes.process_table import LinuxProcesses
+from topologies.processes.process_table import LinuxProcesses, Process
 from topologies.processes.run_directory import RunDirectory, RunLock, existing, is_held, run_names, state_dir
 
 if TYPE_CHECKING:
@@ -34,10 +34,6 @@ if TYPE_CHECKING:
 
 
 _SHUTDOWN_TIMEOUT = 30.0
-
-
-class _HolderClient(Client):
-    peer = "the holder"
 
 
 class RunClient:
@@ -55,7 +51,7 @@ class RunClient:
     def __init__(self, run: str, *, state: Path | None = None, timeout: float = 60.0) -> None:
         self.directory = existing(run, state)
         self.timeout = timeout
-        self._client = _HolderClient(self.directory.socket)
+        self._client = lost_runs.HolderClient(self.directory.socket)
         try:
             self._client.connect(0.0)
         except RunError as error:
@@ -209,7 +205,7 @@ def _follow(lines: Iterable[str], progress: Progress | None) -> Ready | None:
 
 
 def down(run: str, *, state: Path | None = None, missing_ok: bool = False) -> None:
-    """Take a run down: through its holder, or by its ledger when the holder is dead.
+    """Take a run down: through its holder, by its ledger when the holder is dead, by its mark when it is lost.
 
     It is safe to repeat, and to call from several processes at once.
 
@@ -219,26 +215,49 @@ def down(run: str, *, state: Path | None = None, missing_ok: bool = False) -> No
         missing_ok: do nothing when there is no such run.
 
     Raises:
-        RunError: there is no such run, or a process did not end.
+        RunError: there is no such run, a process did not end, or a file stays.
     """
     directory = RunDirectory.of(run, state)
+    if directory.path.exists() and not directory.path.is_dir():
+        raise directory.not_a_directory()
     if missing_ok and not directory.path.exists():
         return
-    if not directory.path.exists() or (not directory.ledger.exists() and not is_held(directory)):
+    found = lost_runs.marks_of(directory)
+    if not found and not _is_of_a_run(directory):
         _remove_empty(directory)
         if missing_ok:
             return
+        if directory.lock.exists():
+            ledger.check_removable(directory)
         existing(run, state)
-    lock = _take_lock(directory)
+    for mark in found:
+        lost_runs.end(mark, force=True)
+    lock = _take_lock(directory, [mark.holder for mark in found])
     if lock is None:
-        return  # another process took the run down
+        return  # it is down
     try:
-        if directory.ledger.exists():
-            ledger.sweep(directory)
-        else:
-            ledger.remove_tree(directory)
+        _sweep(directory)
     finally:
         lock.release()
+
+
+def _is_of_a_run(directory: RunDirectory) -> bool:
+    """Whether a directory has a holder, or what a run leaves; a start that crashed leaves only the lock file."""
+    names = set(os.listdir(directory.path)) if directory.path.is_dir() else set()
+    if is_held(directory) or directory.ledger.name in names:
+        return True
+    only_lock = names == {directory.lock.name} and directory.lock.is_file()
+    return bool(names) and not only_lock and not directory.foreign_entries()
+
+
+def _sweep(directory: RunDirectory) -> None:
+    """End all processes of a run whose lock we hold, and remove its directory."""
+    ledger.check_removable(directory)
+    mark = ledger.read_mark(directory)
+    if mark is not None:
+        ledger.kill_all(directory)
+        marks.end(mark)  # its ledger may lack a process, if the file was changed by hand
+    ledger.remove_tree(directory)
 
 
 def _remove_empty(directory: RunDirectory) -> None:
@@ -250,13 +269,19 @@ def _remove_empty(directory: RunDirectory) -> None:
             lock.release()
 
 
-def _take_lock(directory: RunDirectory) -> RunLock | None:
-    """Take the lock of a run; end its holder first, if it lives. None when the run is gone."""
-    steps: list[tuple[float, Callable[[], None]]] = [
+def _take_lock(directory: RunDirectory, holders: Iterable[Process]) -> RunLock | None:
+    """Take the lock of a run; end its holder first, if it lives. None when the run is gone.
+
+    Args:
+        directory: the directory of the run.
+        holders: its holders, if its ledger does not name them.
+    """
+    known = _holders(directory) | set(holders)
+    steps: list[tuple[float, Callable[[], object]]] = [
         (0.2, lambda: None),  # another process may release the lock just now
-        (_SHUTDOWN_TIMEOUT, lambda: _ask_holder(directory)),
-        (_SHUTDOWN_TIMEOUT, lambda: _signal_holder(directory, signal.SIGTERM)),
-        (5.0, lambda: _signal_holder(directory, signal.SIGKILL)),
+        (_SHUTDOWN_TIMEOUT, lambda: lost_runs.request_shutdown(directory.socket)),
+        (_SHUTDOWN_TIMEOUT, lambda: _signal(known | _holders(directory), signal.SIGTERM)),
+        (5.0, lambda: _signal(known | _holders(directory), signal.SIGKILL)),
     ]
     for timeout, step in steps:
         step()
@@ -265,7 +290,9 @@ def _take_lock(directory: RunDirectory) -> RunLock | None:
             try:
                 lock = RunLock.try_take(directory, create=False)
             except FileNotFoundError:
-                return None
+                if not _has_files(directory):
+                    return None
+                lock = ledger.take_lock(directory)
             if lock is not None:
                 return lock
             if time.monotonic() > deadline:
@@ -277,19 +304,22 @@ def _take_lock(directory: RunDirectory) -> RunLock | None:
     )  # fmt: skip
 
 
-def _ask_holder(directory: RunDirectory) -> None:
+def _has_files(directory: RunDirectory) -> bool:
     try:
-        with RunClient(directory.run, state=directory.path.parent, timeout=5.0) as client:
-            client.shutdown()
-    except HoverboardError:
-        return  # it does not answer: the next step sends a signal
+        return bool(os.listdir(directory.path))
+    except (FileNotFoundError, NotADirectoryError):
+        return False
 
 
-def _signal_holder(directory: RunDirectory, number: signal.Signals) -> None:
-    processes = LinuxProcesses()
-    for record in ledger.live_processes(ledger.Ledger(directory), processes):
-        if record.kind == "holder" and record.process.pid != os.getpid():
-            processes.send(record.process, number)
+def _holders(directory: RunDirectory) -> set[Process]:
+    records = ledger.live_processes(ledger.Ledger(directory), LinuxProcesses())
+    return {record.process for record in records if record.kind == "holder"}
+
+
+def _signal(holders: Iterable[Process], number: signal.Signals) -> None:
+    for holder in holders:
+        if holder.pid != os.getpid():
+            LinuxProcesses().send(holder, number)
 
 
 @dataclass(frozen=True)
@@ -308,7 +338,7 @@ class DeadRun:
 
 
 def dead_runs(state: Path | None = None) -> list[DeadRun]:
-    """Runs without a holder, and what still runs of them; for `hoverboard doctor`."""
+    """Runs without a holder, and what still runs of them; for `hoverboard doctor`. Lost runs with processes are not."""
     base = state or state_dir()
     found = []
     for name in run_names(base):
@@ -316,6 +346,8 @@ def dead_runs(state: Path | None = None) -> list[DeadRun]:
         if is_held(directory):
             continue
         records = ledger.live_processes(ledger.Ledger(directory), LinuxProcesses())
+        if ledger.missing(directory) is not None and any(record.kind != "holder" for record in records):
+            continue  # a lost run: it may still have a holder
         found.append(DeadRun(name, str(directory.path), tuple(record.what for record in records)))
     return found
 

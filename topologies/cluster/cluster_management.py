@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from hoverboard.contract.documents import Offload, PlaneStatus
 
 Entities = dict[tuple[str, str], AnyEntity]  # by type and name
+STATUS_TIMEOUT = 60.0  # seconds; a control plane under load may need some
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,8 +157,15 @@ class ClusterManagement(ABC):
         """The progress in programming the switches."""
 
     @abstractmethod
-    def status(self) -> PlaneStatus:
-        """The status of the control planes."""
+    def status(self, timeout: float = STATUS_TIMEOUT) -> PlaneStatus:
+        """The status of the control planes.
+
+        Args:
+            timeout: seconds.
+
+        Raises:
+            RunError: none of them answers in that time.
+        """
 
     @abstractmethod
     def offloads(self) -> list[Offload]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from controllers.fm.fabric_client import FabricClient
 from hoverboard.contract.entities import AnyEntity
 from hoverboard.contract.errors import HoverboardError, RunError
-from topologies.cluster.cluster_management import ClusterManagement, Entities, ProgramState
+from topologies.cluster.cluster_management import STATUS_TIMEOUT, ClusterManagement, Entities, ProgramState
 from topologies.cluster.control_processes import ControlLayout, ControlProcesses, RoleProcess
 from topologies.processes.deadlines import wait_for
 from topologies.processes.launcher import Launcher
@@ -207,9 +207,9 @@ class ClusterManager(ClusterManagement):
             int(vms.get("joined", 0)),
         )
 
-    def status(self) -> PlaneStatus:
-        """The status of the control plane."""
-        return self.client.status()
+    def status(self, timeout: float = STATUS_TIMEOUT) -> PlaneStatus:
+        """The status of the control plane; RunError when it does not answer in `timeout` seconds."""
+        return self.client.status(timeout)
 
     def offloads(self) -> list[Offload]:
         """VM pairs that are offloaded now."""

@@ -228,15 +228,15 @@ class RegionalClusterManager(ClusterManagement):
             answers = list(pool.map(one, self._planes))
         return [(plane.scope, plane, answer) for plane, answer in zip(self._planes, answers, strict=True)]
 
-    def status(self) -> documents.PlaneStatus:
+    def status(self, timeout: float = _ANSWER_TIMEOUT) -> documents.PlaneStatus:
         """The sum of the regional planes' status, and in "planes" a row for each plane.
 
-        A plane that does not answer is "unreachable".
+        A plane that does not answer in `timeout` seconds is "unreachable".
         """
         whole: documents.PlaneStatus = {"model": self._topology.model, "switching": None, "offloads": 0, "switches": {}}
         vms: documents.VMCount = {"intended": 0, "joined": 0}
         planes = []
-        for scope, plane, answer in self._query(lambda one: one.client.status(_ANSWER_TIMEOUT)):
+        for scope, plane, answer in self._query(lambda one: one.client.status(timeout)):
             row: documents.Plane = {
                 "region": scope.region, "scope": scope.kind, "state": "up", "pid": plane.pid,
                 "restarts": plane.restarts, "refused": plane.refused,

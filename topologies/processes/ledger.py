@@ -16,14 +16,16 @@ import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from hoverboard.contract.errors import RunError
 from topologies.processes.marks import VARIABLE, Mark
 from topologies.processes.process_table import LinuxProcesses, Process, Processes
-from topologies.processes.run_directory import RunDirectory
+from topologies.processes.run_directory import RunDirectory, RunLock
 
+Part = Literal["directory", "ledger", "lock"]  # of a run's directory
 VERSION = 1
+_NO_FILE = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 _ROUNDS = 5  # of killing, before the processes that keep namespaces are killed
 # /bin/sh runs this first in every process of a run; the pid stays the same through exec.
 # $1: ledger, $2: closing, $3: the rest of the record as JSON, $4: the mark as NAME=VALUE; then the command.
@@ -35,7 +37,36 @@ RECORD_AND_EXEC = (
 
 
 class LostDirectoryError(RunError):
-    """The directory of a run was deleted, or belongs to another run now."""
+    """The directory of a run is not intact any more (`missing`)."""
+
+
+def read_mark(directory: RunDirectory) -> Mark | None:
+    """The mark of the run with this directory; None when there is no ledger, or it does not begin with a mark."""
+    try:
+        with open(directory.ledger, encoding="utf-8") as file:
+            return Mark.parse(str(json.loads(file.readline())["mark"]))
+    except (*_NO_FILE, ValueError, TypeError, KeyError):
+        return None
+
+
+def missing(directory: RunDirectory, mark: Mark | None = None) -> Part | None:
+    """The part that a run has lost of its directory; None when the directory is intact.
+
+    It is intact when it has a lock file, and a ledger that begins with the mark of the run. Supervisor, `down` and the
+    search for orphans all use this definition.
+
+    Args:
+        directory: the directory of the run.
+        mark: of the run; None: of any run. A directory that another run has now is missing.
+    """
+    if not directory.path.is_dir():
+        return "directory"
+    found = read_mark(directory)
+    if found is None:
+        return "ledger"
+    if mark is not None and found != mark:
+        return "directory"
+    return None if directory.lock.is_file() else "lock"
 
 
 @dataclass(frozen=True)
@@ -73,23 +104,16 @@ class Ledger:
     @property
     def mark(self) -> Mark | None:
         """The mark of the run's processes and namespaces; None before there is a run."""
-        return self._mark if self._mark is not None else self._read_mark()
-
-    def _read_mark(self) -> Mark | None:
-        try:
-            with open(self.directory.ledger, encoding="utf-8") as file:
-                return Mark.parse(str(json.loads(file.readline())["mark"]))
-        except (FileNotFoundError, NotADirectoryError, ValueError, TypeError, KeyError):
-            return None
+        return self._mark if self._mark is not None else read_mark(self.directory)
 
     def is_intact(self) -> bool:
-        """Whether the file is still the one that we created, and was not deleted or replaced by another run."""
-        return self._mark is not None and self._read_mark() == self._mark
+        """Whether the directory of the run that we created is intact (`missing`)."""
+        return self._mark is not None and missing(self.directory, self._mark) is None
 
     def _check_intact(self) -> None:
-        if self._mark is not None and not self.is_intact():
+        if self._mark is not None and (what := missing(self.directory, self._mark)) is not None:
             raise LostDirectoryError(
-                f"run {self.directory.run!r} has lost its directory", where=str(self.directory.path),
+                f"run {self.directory.run!r} has lost its {what}", where=str(self.directory.path),
                 next_step="end what is left of the run with: hoverboard down --orphans",
             )  # fmt: skip
 
@@ -124,8 +148,12 @@ class Ledger:
         ]  # fmt: skip
 
     def records(self) -> Iterator[dict[str, Any]]:
-        """All records; a last line that is incomplete after a crash is left out."""
-        for line in self.directory.ledger.read_bytes().splitlines():
+        """All records; a last line that is incomplete after a crash is left out. None if the file is gone."""
+        try:
+            lines = self.directory.ledger.read_bytes().splitlines()
+        except _NO_FILE:
+            return
+        for line in lines:
             try:
                 record = json.loads(line)
             except ValueError:
@@ -138,18 +166,22 @@ class Ledger:
         return next((record for record in self.records() if record.get("record") == "run"), {})
 
     def processes(self) -> list[ProcessRecord]:
-        """All processes that the run has ever had."""
+        """All processes that the run has ever had; records without pid or start time are left out."""
         found = []
         for record in self.records():
             if record.get("record") == "process":
-                process = Process(int(record["pid"]), int(record["start"]))
+                try:
+                    process = Process(int(record["pid"]), int(record["start"]))
+                except (KeyError, TypeError, ValueError):
+                    continue  # the file was changed by hand; the process is still found by the mark of the run
                 found.append(ProcessRecord(process, str(record.get("what", "")), str(record.get("kind", ""))))
         return found
 
 
 def cgroups(ledger: Ledger) -> list[Path]:
     """Control groups of the run; a recorded group may not have been made."""
-    return [Path(record["path"]) for record in ledger.records() if record.get("record") == "cgroup"]
+    found = [record.get("path") for record in ledger.records() if record.get("record") == "cgroup"]
+    return [Path(path) for path in found if isinstance(path, str)]
 
 
 def live_processes(ledger: Ledger, processes: Processes) -> list[ProcessRecord]:
@@ -219,20 +251,61 @@ def sweep(directory: RunDirectory, processes: Processes | None = None, timeout: 
 
 def remove_tree(directory: RunDirectory) -> None:
     """Remove the directory of a run; ledger and lock go last, so that it can be repeated after a crash."""
-    if directory.ledger.exists():
-        for group in cgroups(Ledger(directory)):
-            with contextlib.suppress(OSError):  # it was never made, or is gone already
-                group.rmdir()
+    for group in cgroups(Ledger(directory)):
+        with contextlib.suppress(OSError):  # it was never made, or is gone already
+            group.rmdir()
     last = {directory.ledger.name, directory.lock.name, directory.closing.name}
     for entry in list(os.scandir(directory.path)):
-        if entry.name in last:
-            continue
-        if entry.is_dir(follow_symlinks=False):
-            shutil.rmtree(entry.path)
-        else:
-            Path(entry.path).unlink(missing_ok=True)
+        if entry.name not in last:
+            _remove(Path(entry.path))
     for path in (directory.closing, directory.ledger, directory.lock):
-        path.unlink(missing_ok=True)
+        _remove(path)
     # A process that waited for the lock may have started a run in the same directory.
     with contextlib.suppress(OSError):
         directory.path.rmdir()
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def remove_remains(directory: RunDirectory, mark: Mark) -> None:
+    """Remove what is left of the directory of a lost run, unless another run has the directory now.
+
+    Raises:
+        RunError: it has files that no run makes.
+    """
+    if not directory.path.is_dir():
+        return
+    lock = take_lock(directory)
+    if lock is None:
+        return  # another run starts there
+    try:
+        if read_mark(directory) in (None, mark):
+            check_removable(directory)
+            remove_tree(directory)
+    finally:
+        lock.release()
+
+
+def take_lock(directory: RunDirectory) -> RunLock | None:
+    """Take the lock of a directory that may have lost it; None when another process holds it."""
+    if directory.lock.is_dir():
+        _remove(directory.lock)
+    return RunLock.try_take(directory, create=True)
+
+
+def check_removable(directory: RunDirectory) -> None:
+    """Check that a directory without a whole ledger has only files that a run makes.
+
+    Raises:
+        RunError: it has others.
+    """
+    if read_mark(directory) is None and (names := directory.foreign_entries()):
+        raise RunError(
+            f"this directory has files that no run makes: {', '.join(names[:5])}", where=str(directory.path),
+            next_step="move them away, then repeat the command",
+        )  # fmt: skip

@@ -18,6 +18,11 @@ DEFAULT_STATE_DIR = "/run/hoverboard"
 _RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}")
 # sun_path of a Unix socket has 108 bytes, with the zero at its end.
 _SOCKET_PATH_MAX = 107
+# All that a run makes in its directory; the lock of conf.db is made by ovsdb-tool.
+_ENTRIES = {
+    "ledger.jsonl", "closing", "lock", "holder.sock", "topology.yaml", "logs", "control", "secret", "nursery.sock",
+    "engines.sock", "nodes", "conf.db", ".conf.db.~lock~",
+}  # fmt: skip
 
 
 def state_dir() -> Path:
@@ -110,6 +115,31 @@ class RunDirectory:
         """The directory of one server: sockets, database and logs of its switch, and its host process."""
         return self.path / "nodes" / name
 
+    def make(self) -> None:
+        """Make the directory if it does not exist.
+
+        Raises:
+            RunError: a file is in its place.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except (FileExistsError, NotADirectoryError) as error:
+            raise self.not_a_directory() from error
+
+    def not_a_directory(self) -> RunError:
+        """The error for a file that is where the directory should be."""
+        return RunError(
+            f"there is a file where the directory of run {self.run!r} should be", where=str(self.path),
+            next_step="move that file away, use another run name, or another HOVERBOARD_STATE_DIR",
+        )  # fmt: skip
+
+    def foreign_entries(self) -> list[str]:
+        """Names of files in the directory that no run makes, sorted; none if there is no directory."""
+        try:
+            return sorted(set(os.listdir(self.path)) - _ENTRIES)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
     def check_socket_paths(self, names: list[str]) -> None:
         """Check that the paths of all Unix sockets of the run are short enough.
 
@@ -160,16 +190,24 @@ class RunLock:
 
         Raises:
             FileNotFoundError: there is no lock file, and `create` is False.
+            RunError: the directory or the lock file cannot be made, and `create` is True.
         """
         while True:
             if create:
-                directory.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+                directory.make()
             try:
                 fd = os.open(directory.lock, os.O_RDWR | (os.O_CREAT if create else 0), 0o600)
-            except FileNotFoundError:
+            except (FileNotFoundError, NotADirectoryError) as error:
                 if create:
                     continue
-                raise
+                raise FileNotFoundError(f"there is no lock {directory.lock}") from error
+            except IsADirectoryError as error:
+                if not create:
+                    raise FileNotFoundError(f"{directory.lock} is a directory, not a lock") from error
+                raise RunError(
+                    f"{directory.lock} is a directory, not the lock of a run", where=str(directory.path),
+                    next_step=f"remove what is left of the run with: hoverboard down --run {directory.run}",
+                ) from error  # fmt: skip
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -202,17 +240,24 @@ def run_names(state: Path | None = None) -> list[str]:
     base = state or state_dir()
     if not base.is_dir():
         return []
-    return sorted(entry.name for entry in base.iterdir() if (entry / "ledger.jsonl").exists())
+    return sorted(entry.name for entry in base.iterdir() if (entry / "ledger.jsonl").is_file())
 
 
 def existing(run: str, state: Path | None = None) -> RunDirectory:
     """The directory of a run that exists.
 
     Raises:
-        RunError: there is no such run; the error names the runs that exist.
+        RunError: there is no such run, or it has lost its ledger; the error names the runs that exist.
     """
     directory = RunDirectory.of(run, state)
-    if not directory.ledger.exists():
+    if directory.path.exists() and not directory.path.is_dir():
+        raise directory.not_a_directory()
+    if not directory.ledger.is_file():
+        if directory.lock.exists():
+            raise RunError(
+                f"run {run!r} has lost its ledger", where=str(directory.ledger),
+                next_step=f"take down what is left of it with: hoverboard down --run {run}",
+            )  # fmt: skip
         names = run_names(state)
         known = f"runs here: {', '.join(names)}" if names else "there are no runs; start one with `hoverboard up`"
         raise RunError(f"there is no run {run!r}", where=str(directory.path), next_step=known)

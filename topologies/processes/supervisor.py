@@ -1,7 +1,8 @@
 """Restarts the processes of a run that die (paper section 3.5: every layer recovers).
 
-The first three restarts are immediate, later ones wait longer. After eight deaths in a minute the process stays down,
-and `status` shows it. The caller of `watch` gives the function that restarts a process.
+The first three restarts are immediate, later ones wait longer. After eight deaths in a minute the process is given up,
+and so is what needs it once that dies; `status` shows both. The caller of `watch` gives the function that restarts a
+process.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import signal
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -33,6 +34,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0  # seconds; the pause doubles each time
 MAX_DEATHS = 8  # within DEATH_WINDOW seconds; then the process stays down
 DEATH_WINDOW = 60.0  # seconds
 _JOIN_TIMEOUT = 30.0
+_FINAL = ("given up", "left dead")  # states of a process that does not run any more
 
 
 def pause(deaths: int) -> float | None:
@@ -52,7 +54,9 @@ class WatchedProcess:
         server: name of its server; None: it belongs to the whole run.
         process: gives the process by pid and start time; None while it does not run.
         restart: restarts it, and waits until it serves.
-        state: "up", "down" (a restart follows), "given up" (too many deaths), "left dead" (restarts are suppressed).
+        needs: processes without which it cannot run; a restart waits until they run.
+        state: "up", "down" (a restart follows), "given up" (too many deaths, of itself or of a process that it needs),
+            "left dead" (restarts are suppressed).
         restarts: number of restarts.
         last_event: the last death or restart, for people.
         deaths: times of deaths within DEATH_WINDOW.
@@ -62,6 +66,7 @@ class WatchedProcess:
     server: str | None
     process: Callable[[], Process | None]
     restart: Callable[[], None]
+    needs: tuple[WatchedProcess, ...] = ()
     state: str = "up"
     restarts: int = 0
     last_event: str | None = None
@@ -129,6 +134,7 @@ class Supervisor:
         self._order = itertools.count()
         self._suppressed: set[str] = set()  # names of servers
         self._lock = threading.Lock()
+        self._changed = threading.Condition()  # notified after each change of a state, and at the end
         self._stopping = threading.Event()
         self._wake_fd = os.eventfd(0)
         self._poller.register(self._wake_fd, select.EPOLLIN)
@@ -137,10 +143,15 @@ class Supervisor:
         self._closed = False
 
     def watch(
-        self, what: str, server: str | None, process: Callable[[], Process | None], restart: Callable[[], None]
+        self,
+        what: str,
+        server: str | None,
+        process: Callable[[], Process | None],
+        restart: Callable[[], None],
+        needs: Iterable[WatchedProcess] = (),
     ) -> WatchedProcess:
         """Watch a process from now on; for the arguments see `WatchedProcess`."""
-        watched = WatchedProcess(what, server, process, restart)
+        watched = WatchedProcess(what, server, process, restart, tuple(needs))
         self._all.append(watched)
         self._open(watched)
         if not self._thread.is_alive():
@@ -190,6 +201,10 @@ class Supervisor:
             self._start_due()
 
     def _died(self, watched: WatchedProcess, last: str = "") -> None:
+        self._record_death(watched, last)
+        self._notify()
+
+    def _record_death(self, watched: WatchedProcess, last: str) -> None:
         now = self._clock()
         watched.deaths = [death for death in watched.deaths if death > now - DEATH_WINDOW] + [now]
         wait = pause(len(watched.deaths))
@@ -221,8 +236,11 @@ class Supervisor:
                 watched = heapq.heappop(self._due)[2]
                 if watched.server in self._suppressed:
                     watched.state = "left dead"
+                    self._notify()
                     continue
-                thread = threading.Thread(target=self._restart, args=(watched,), name=f"restart {watched.name}")
+                thread = threading.Thread(
+                    target=self._restart, args=(watched,), name=f"restart {watched.name}", daemon=True
+                )
                 self._restarts.add(thread)
             try:
                 thread.start()
@@ -232,6 +250,8 @@ class Supervisor:
     def _restart(self, watched: WatchedProcess) -> None:
         begin = self._clock()
         try:
+            if not self._await_needs(watched):
+                return
             self._ledger.append(record="restart", what=watched.name, number=watched.restarts + 1)
             watched.restart()
             watched.restarts += 1
@@ -239,6 +259,7 @@ class Supervisor:
             watched.last_event = f"restarted at {time.strftime('%H:%M:%S')} in {self._clock() - begin:.3f} s"
             _log.info("%s restarted in %.3f s", watched.name, self._clock() - begin)
             self._open(watched)
+            self._notify()
         except LostDirectoryError as error:
             watched.state, watched.last_event = "left dead", error.what
             with self._lock:
@@ -251,6 +272,30 @@ class Supervisor:
         except Exception as error:
             if not self._stopping.is_set():
                 self._failed(watched, error)
+
+    def _await_needs(self, watched: WatchedProcess) -> bool:
+        """Wait until all processes that a restart needs run; False: the process is not restarted any more."""
+        with self._changed:
+            while not self._stopping.is_set():
+                missing = next((need for need in watched.needs if not self._runs(need)), None)
+                if missing is None:
+                    return True
+                if missing.state in _FINAL:
+                    watched.state = missing.state
+                    watched.last_event = f"{watched.last_event}; not restarted: {missing.name} is {missing.state}"
+                    _log.error("%s is not restarted any more: %s is %s", watched.name, missing.name, missing.state)
+                    self._changed.notify_all()
+                    return False
+                self._changed.wait()
+        return False
+
+    def _runs(self, watched: WatchedProcess) -> bool:
+        process = watched.process() if watched.state == "up" else None
+        return process is not None and self._table.alive(process)
+
+    def _notify(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
 
     def _failed(self, watched: WatchedProcess, error: Exception) -> None:
         """Kill what may have started of a process, then count the failed restart as a death."""
@@ -272,12 +317,15 @@ class Supervisor:
         with self._lock:  # join() in another thread closes the eventfd
             if not self._closed:
                 os.eventfd_write(self._wake_fd, 1)
+        self._notify()
 
     def join(self) -> None:
         """Wait for restarts that are under way; call it after `stop`, when all processes are dead."""
         for thread in [*self._restarts, self._thread]:
             if thread.ident is not None:
                 thread.join(_JOIN_TIMEOUT)
+                if thread.is_alive():
+                    _log.error("%s has not ended in %g s", thread.name, _JOIN_TIMEOUT)
         with self._lock:
             if self._closed:
                 return

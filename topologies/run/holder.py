@@ -83,7 +83,8 @@ def main(argv: list[str] | None = None) -> int:
                 "kind": "RunError",
                 "what": f"internal error: {error!r}",
                 "where": args.run,
-                "next_step": "see holder.log in the logs of the run",
+                "next_step": "this is a fault of the testbed; repeat the command with HOVERBOARD_DEBUG=1 and without "
+                "--detach, and report the traceback",
             }
         )
         raise

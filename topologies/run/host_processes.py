@@ -23,10 +23,10 @@ from topologies.processes.deadlines import wait_for, wait_sockets
 from topologies.processes.launcher import Launcher, python
 from topologies.processes.process_table import Process, start_time
 from topologies.processes.run_directory import RunDirectory
-from topologies.spec.topology import UNDERLAY, Topology
+from topologies.spec.topology import UNDERLAY, Topology, shared_fields
 
 _NURSERY_TIMEOUT = 240.0  # a first start, with nothing in the cache, compiles the fast path
-_CONNECT_TIMEOUT = 5.0
+_CONNECT_TIMEOUT = 1.0  # to a process that listens already
 _HOST_TIMEOUT = 60.0
 _SECRET_BYTES = 32
 
@@ -89,10 +89,11 @@ class HostProcesses:
         wait_for(self._connected, _NURSERY_TIMEOUT, lambda: "the nursery does not serve", where=str(self._log))
 
     def _connected(self) -> bool:
-        if not self._directory.nursery.exists():
-            self._check_nursery()
-            return False
-        self._client.connect(_CONNECT_TIMEOUT)
+        self._check_nursery()
+        try:
+            self._client.connect(0.0)
+        except RunError:
+            return False  # it does not listen yet
         return True
 
     def _check_nursery(self) -> None:
@@ -123,8 +124,6 @@ class HostProcesses:
         config = HostConfig(
             run=self._directory.run,
             node=spec.name,
-            role=spec.role,
-            dataplane=spec.dataplane,
             # A switch that only answers traces; in the kernel it would take the UDP port of the tunnels.
             datapath_type=self._datapath_type if generation.carrier == "switch" else "netdev",
             underlay_ip=str(spec.underlay_ip),
@@ -135,12 +134,10 @@ class HostProcesses:
             more_endpoints=tuple(more),
             external=spec.controller is not None,
             uplink_device=server.uplink_device,
-            scheduling=self._scheduling,
-            batch=spec.batch,
-            capacity=spec.capacity,
-            vm_priority=self._topology.vm_priority,
             engines=str(self._directory.engines) if self._scheduling == "compacting" and engines else None,
             coprocessors=self._coprocessors() if engines and spec.role == "host" and self._topology.stages else None,
+            **shared_fields(spec, HostConfig, but=("underlay_ip",)),
+            **shared_fields(self._topology, HostConfig),
         )
         self._configs[spec.name] = config
         self._spawn(server, config)
@@ -155,14 +152,16 @@ class HostProcesses:
     def resume(self, server: Server, plug: Callable[[HostClient], None]) -> None:
         """Start a host process in place of one that died; it resumes from the checkpoint of that one.
 
+        The nursery must run.
+
         Args:
             server: the server.
             plug: sends it the NICs and the uplink that the dead process had.
         """
-        self._await_nursery()
         self._spawn(server, replace(self._configs[server.name], resume=True))
         client = HostClient(server.directory / "host.sock")
         try:
+            client.connect(_CONNECT_TIMEOUT)  # it listens already; if it has died since, nothing will
             client.wait_ready(_HOST_TIMEOUT)
             plug(client)
             client.resume()
@@ -178,13 +177,6 @@ class HostProcesses:
             self._directory.nursery.unlink(missing_ok=True)
             self.start_nursery()
             self.wait_nursery()
-
-    def _await_nursery(self) -> None:
-        """Wait until the nursery runs: it may be restarting."""
-        wait_for(
-            lambda: self._nursery is not None and self._nursery.poll() is None, _NURSERY_TIMEOUT,
-            lambda: "the nursery of the host processes does not run", where=str(self._log),
-        )  # fmt: skip
 
     def make_secret(self) -> None:
         """Make the secret of the run: random bytes in a file that only root can read."""

@@ -28,7 +28,7 @@ from topologies.processes.launcher import Launcher
 from topologies.processes.phases import PhaseClock, Progress
 from topologies.processes.process_table import LinuxProcesses, Process, identified, start_time
 from topologies.processes.run_directory import RunDirectory, RunLock
-from topologies.processes.supervisor import Supervisor
+from topologies.processes.supervisor import Supervisor, WatchedProcess
 from topologies.processes.thread_pool import ThreadPool
 from topologies.run.holder_server import HolderServer
 from topologies.run.host_processes import HostProcesses
@@ -191,16 +191,19 @@ class Run:
 
     def supervise(self) -> None:
         """Restart from now on what dies: control plane, switches, nursery, engines, host processes."""
+        watch = self.supervisor.watch
         self.cluster.supervise(self.supervisor)
-        self.supervisor.watch(NURSERY, None, lambda: identified(self.hosts.nursery_pid), self.hosts.restart_nursery)
+        forked = [watch(NURSERY, None, lambda: identified(self.hosts.nursery_pid), self.hosts.restart_nursery)]
+        with_engines = list(forked)
         if self.hosts.engines is not None:
-            self.supervisor.watch(ENGINES, None, lambda: self.hosts.engines, self._restart_engines)
+            with_engines.append(watch(ENGINES, None, lambda: self.hosts.engines, self._restart_engines, forked))
         for server in self.network.servers():
-            for name in (DATABASE, SWITCH):
+            needs: list[WatchedProcess] = []
+            for name in (DATABASE, SWITCH):  # the switch needs its database
                 restart = partial(self._restart_daemon, server, name)
-                self.supervisor.watch(name, server.name, partial(_daemon, server, name), restart)
-            restart = partial(self._restart_host, server)
-            self.supervisor.watch(HOST_PROCESS, server.name, partial(_host_process, server), restart)
+                needs = [watch(name, server.name, partial(_daemon, server, name), restart, needs)]
+            needs = with_engines if facts(server.spec.dataplane).carrier == "engines" else forked
+            watch(HOST_PROCESS, server.name, partial(_host_process, server), partial(self._restart_host, server), needs)
 
     def _restart_daemon(self, server: Server, name: str) -> None:
         self.launcher.forget(server.daemons[name])
@@ -264,8 +267,7 @@ class Run:
             self._removing = True  # another thread must not write to files that are being removed
             self._kill()
         self.supervisor.join()
-        if self._directory_lock.is_of(self.directory):
-            ledger.remove_tree(self.directory)
+        self._remove_directory()
         self.hosts.close()
         self.launcher.reap(_REAP_TIMEOUT)
         self.network.close()
@@ -278,13 +280,21 @@ class Run:
         run_ledger = self.launcher.ledger
         if run_ledger.is_intact():
             ledger.kill_all(self.directory)
-        elif run_ledger.mark is not None:
-            # The directory was deleted, and may belong to another run now.
+        if not run_ledger.is_intact() and run_ledger.mark is not None:
+            # The directory is not intact, and may belong to another run now.
             marks.end(run_ledger.mark)
 
+    def _remove_directory(self) -> None:
+        mark = self.launcher.ledger.mark
+        if self._directory_lock.is_of(self.directory):
+            ledger.remove_tree(self.directory)
+        elif mark is not None:
+            ledger.remove_remains(self.directory, mark)
+
     def _end_lost_run(self) -> None:
-        """Take down a run whose directory is gone: without a ledger no process can be restarted."""
-        _log.error("run %s has lost its directory %s: it is taken down", self.name, self.directory.path)
+        """Take down a run whose directory is not intact: without lock and ledger no process can be restarted."""
+        what = ledger.missing(self.directory, self.launcher.ledger.mark)
+        _log.error("run %s has lost its %s in %s: it is taken down", self.name, what, self.directory.path)
         threading.Thread(target=self.take_down, name="lost").start()
 
 

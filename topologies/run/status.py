@@ -1,6 +1,6 @@
 """The status of a run (`hoverboard status --json`), of its nodes, and the flows of a node.
 
-All servers are asked at once. A host process that does not answer within seconds is reported as unreachable.
+All servers are asked at once. A host process or control plane that does not answer in 2 s is "unreachable".
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 from hoverboard.contract.errors import HoverboardError, SwitchError
 from hoverboard.contract.openflow.pipeline import BRIDGE
 from hoverboard.host.control.host_client import HostClient
+from topologies.cluster.cluster_management import STATUS_TIMEOUT
 from topologies.emulation.guest_cpu import guest_seconds
 from topologies.emulation.nodes import Server
 from topologies.run.run import Run
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from hoverboard.contract.node_documents import Flows, HostStatus, Node
 
 
-_ANSWER_TIMEOUT = 2.0
+_ANSWER_TIMEOUT = 2.0  # seconds; much shorter than what a client waits for the holder
 _OFCTL_TIMEOUT = 10.0
 
 
@@ -172,13 +173,16 @@ def status(run: Run) -> documents.Status:
         "counters": cast("documents.Counters", add_counters(answer["counters"] for answer in answers.values())),
         "supervision": run.supervisor.status() if names else {},
         "phases": dict(run.phases.seconds),
-        "control": control(run),
+        "control": control(run, _ANSWER_TIMEOUT),
         **_wan(run),
     }
 
 
-def control(run: Run) -> documents.Control:
-    """Status, pid and restarts of the control plane; `state` is "unreachable" when it does not answer."""
+def control(run: Run, timeout: float = STATUS_TIMEOUT) -> documents.Control:
+    """Status, pid and restarts of the control plane.
+
+    `state` is "unreachable" when it does not answer in `timeout` seconds.
+    """
     if run.state != "up":
         return {"state": run.state}
     cluster = run.cluster
@@ -186,7 +190,7 @@ def control(run: Run) -> documents.Control:
     if cluster.processes.layout.processes:
         facts["processes"] = cluster.processes.documents()
     try:
-        return {"state": "up", **facts, **cluster.status()}
+        return {"state": "up", **facts, **cluster.status(timeout)}
     except HoverboardError as error:
         return {"state": "unreachable", **facts, "error": str(error)}
 

@@ -26,7 +26,7 @@ from topologies.emulation.links import Uplink, VirtualNIC
 from topologies.emulation.nodes import NamespaceNode, Server
 from topologies.processes import ledger
 from topologies.processes.phases import Progress
-from topologies.processes.run_directory import RunDirectory, RunLock
+from topologies.processes.run_directory import RunDirectory
 from topologies.processes.signals import defer_signals
 from topologies.run import apply, status, up, vm_changes
 from topologies.run.holder_server import HolderServer
@@ -147,23 +147,13 @@ class Testbed:
     def _make_run(self, progress: Progress | None) -> None:
         if self.state != "down":
             raise RunError(f"this testbed is {self.state} already", where=self.run, next_step="take it down first")
-        lock = self._take_lock()
+        lock = up.take_lock(self.directory)
         try:
             self._run = Run(self.directory, lock, self.topology, self._layout, self.datapath_type, progress)
         except BaseException:
             ledger.remove_tree(self.directory)
             lock.release()
             raise
-
-    def _take_lock(self) -> RunLock:
-        lock = RunLock.try_take(self.directory, create=True)
-        step = f"use another name with --run, or take it down: hoverboard down --run {self.run}"
-        if lock is None:
-            raise RunError(f"run {self.run!r} is already up, or is being started or taken down", next_step=step)
-        if self.directory.ledger.exists():
-            lock.release()
-            raise RunError(f"the holder of run {self.run!r} died, and parts of the run are left", next_step=step)
-        return lock
 
     # -- down -------------------------------------------------------------------------------------
 

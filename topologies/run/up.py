@@ -16,7 +16,9 @@ from hoverboard.contract.packets import Address
 from topologies.emulation import ovs_daemons
 from topologies.emulation.nodes import Server
 from topologies.emulation.ping import wait_answers
+from topologies.processes import ledger
 from topologies.processes.deadlines import wait_for
+from topologies.processes.run_directory import RunDirectory, RunLock
 from topologies.run.run import Run
 from topologies.spec.topology import VMSpec
 
@@ -41,6 +43,26 @@ def check_machine() -> None:
         raise MachineError(
             f"not installed: {', '.join(missing)}", next_step="apt-get install mininet openvswitch-switch"
         )
+
+
+def take_lock(directory: RunDirectory) -> RunLock:
+    """Take the lock of a new run; the caller releases it.
+
+    Raises:
+        RunError: the run is up, something of an earlier one is left, or the directory has other files.
+    """
+    step = f"use another name with --run, or take it down: hoverboard down --run {directory.run}"
+    left = RunError(f"the holder of run {directory.run!r} died, and parts of the run are left", next_step=step)
+    ledger.check_removable(directory)
+    if directory.ledger.exists() and not directory.lock.exists():
+        raise left  # a new lock would hide that the run has lost its own
+    lock = RunLock.try_take(directory, create=True)
+    if lock is None:
+        raise RunError(f"run {directory.run!r} is already up, or is being started or taken down", next_step=step)
+    if os.listdir(directory.path) != [directory.lock.name]:
+        lock.release()
+        raise left
+    return lock
 
 
 def build(run: Run) -> None:

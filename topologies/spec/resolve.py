@@ -31,6 +31,7 @@ from topologies.spec.topology import (
     check_enforced,
     host_address,
     hoverboard_address,
+    shared_fields,
     to_entities,
 )
 from topologies.spec.wan_keys import check_regions, resolve_wan
@@ -48,6 +49,8 @@ if TYPE_CHECKING:
     )
 
 DEFAULT_REGION = "default"
+# Keys that become something else in a `Topology`; it takes the others as they are.
+_RESOLVED = ("name", "hosts", "hoverboards", "networks", "model", "stages", "wan")
 
 
 class _Resolver:
@@ -345,14 +348,11 @@ def resolve(
         hoverboards=hoverboards,
         networks=tuple(networks),
         model=model.name if model is not None else keys.model,
-        scheduling=keys.scheduling,
-        vm_priority=keys.vm_priority,
-        offload_threshold=keys.offload_threshold,
-        report_interval=keys.report_interval,
         offload=offload,
         stages=stages,
         text=text,
         wan=wan,
+        **shared_fields(keys, Topology, but=_RESOLVED),
     )
     if not resolver.faults:
         try:

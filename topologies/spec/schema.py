@@ -1,6 +1,7 @@
 """The topology file: `load`, `parse`, and its JSON Schema for editors. Its keys are in `keys`.
 
 A file is checked completely before anything starts. All faults are reported at once, each with its line.
+`python -m topologies.spec.schema` writes the JSON Schema, schema.json, after a change of the keys.
 """
 
 from __future__ import annotations
@@ -30,6 +31,11 @@ def json_schema() -> str:
     """The JSON Schema of the file, as shipped in schema.json."""
     schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **TopologyKeys.model_json_schema()}
     return json.dumps(schema, indent=2) + "\n"
+
+
+def write_json_schema() -> None:
+    """Write schema.json."""
+    Path(__file__).with_name("schema.json").write_text(json_schema(), encoding="utf-8")
 
 
 def shipped(name: str) -> str | None:
@@ -153,3 +159,7 @@ def _checked(
         if not faults:
             return topology
     raise TopologyFileError(source, faults)
+
+
+if __name__ == "__main__":
+    write_json_schema()

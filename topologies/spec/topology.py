@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from inspect import get_annotations
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
 from typing import Any, Literal
@@ -45,6 +46,15 @@ MAX_HOVERBOARDS = 64
 DEFAULT_THRESHOLD = 20_000  # bit/s, the paper's section 3.3.1
 MOST_EGRESS, MOST_INGRESS = 32, 128  # packets in a batch: the paper's section 4.2
 DEFAULT_REPORT_INTERVAL = 1.0  # seconds; our choice: the paper gives none
+
+
+def shared_fields(source: object, target: type, *, but: Iterable[str] = ()) -> dict[str, Any]:
+    """The fields of `source` that `target` has by the same name, apart from those in `but`.
+
+    So a key that nothing but the host process uses is named where it is declared and where it is used.
+    """
+    names = get_annotations(type(source)).keys() & get_annotations(target).keys() - set(but)
+    return {name: getattr(source, name) for name in names}
 
 
 def host_address(index: int) -> IPv4Address:

@@ -52,7 +52,7 @@ class DosDetection(ConfiguredStage[DosConfig]):
 
     @classmethod
     def sampling(cls, config: Mapping[str, Any], direction: Direction) -> int:
-        """The sampling rate of ingress packets; 0 for egress. See Stage."""
+        """The sampling rate of ingress packets; 0 for egress."""
         return validated(DosConfig, cls.name, config).sample if direction == "ingress" else 0
 
     @override

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 from pydantic import Field, model_validator
 from typing_extensions import override
 
+from hoverboard.contract.token_bucket import TokenBucket
 from hoverboard.coprocessor import headers
 from hoverboard.coprocessor.stage import ConfiguredStage, Packet, StageConfig
 
@@ -20,7 +21,7 @@ FULL = "shaping-queue-full"
 _FLOWS = 64  # queues of a region; flows in the same queue share its rate
 _PACKET_MAX = 65_600  # a 64,000-byte segment with its headers must fit the bucket, or it would never leave
 _QUANTUM = 16_384  # bytes a flow may send in its turn: small beside a burst, large beside an MTU
-_SLACK = 1.0  # bytes: rounding must not delay a packet that is due
+SLACK = 1.0  # bytes that a bucket gains beyond a packet before it is due: rounding must not delay it then
 
 
 class ShapingConfig(StageConfig):
@@ -46,36 +47,10 @@ class ShapingConfig(StageConfig):
         return self
 
 
-class Bucket:
-    """A token bucket: in any t seconds at most `rate` * t + `burst` bytes are taken."""
-
-    __slots__ = ("_at", "_full", "_tokens", "rate")
-
-    def __init__(self, rate: float, burst: float, now: float) -> None:
-        self.rate = rate
-        # take() may be early by _SLACK bytes, so the bucket starts with that much less: the limit above is exact.
-        self._tokens = self._full = burst - _SLACK
-        self._at = now
-
-    def take(self, size: int, now: float) -> bool:
-        """Take `size` tokens if the bucket has them; returns whether it had."""
-        if now > self._at:
-            self._tokens = min(self._full, self._tokens + (now - self._at) * self.rate)
-            self._at = now
-        if self._tokens + _SLACK < size:
-            return False
-        self._tokens -= size
-        return True
-
-    def ready_at(self, size: int) -> float:
-        """The time at which the bucket has `size` tokens."""
-        return self._at + max(0.0, size - self._tokens) / self.rate
-
-
 class RegionQueue:
     """The packets that wait for one region: a queue per flow, served in turns."""
 
-    def __init__(self, bucket: Bucket) -> None:
+    def __init__(self, bucket: TokenBucket) -> None:
         self.bucket = bucket
         self.bytes = self.packets = 0
         self._flows: dict[int, deque[Packet]] = {}  # those with something waiting
@@ -104,7 +79,7 @@ class RegionQueue:
         going = []
         while (flow := self._next()) is not None:
             size = len(self._flows[flow][0].frame)
-            if not self.bucket.take(size, now):
+            if not self.bucket.take(now, size):
                 break
             self._credit[flow] -= size
             going.append(self._pop(flow, last=False))
@@ -113,7 +88,7 @@ class RegionQueue:
     def ready_at(self) -> float | None:
         """The time at which the next packet may leave; None when none waits."""
         flow = self._next()
-        return None if flow is None else self.bucket.ready_at(len(self._flows[flow][0].frame))
+        return None if flow is None else self.bucket.ready_at(len(self._flows[flow][0].frame) + SLACK)
 
     def _next(self) -> int | None:
         """The first flow in turn with credit for its packet. The answer stays the same until that packet has left."""
@@ -183,12 +158,12 @@ class WanShaping(ConfiguredStage[ShapingConfig]):
         name = region if region in self.config.rates_bps else None
         queue = self._regions.get(name)
         if queue is None:
-            queue = self._regions[name] = RegionQueue(Bucket(rate / 8, self.config.burst_bytes, now))
+            queue = self._regions[name] = RegionQueue(TokenBucket(rate / 8, self.config.burst_bytes, now))
         return queue
 
     def _send_or_hold(self, packet: Packet, queue: RegionQueue, now: float) -> bool:
         """Whether the packet leaves at once: only if none waits, so that no flow is reordered. Else queue it."""
-        if not queue.packets and queue.bucket.take(len(packet.frame), now):
+        if not queue.packets and queue.bucket.take(now, len(packet.frame)):
             return True
         queue.push(_flow_of(packet), packet)
         while queue.bytes > self.config.queue_bytes or queue.packets > self.config.queue_packets:

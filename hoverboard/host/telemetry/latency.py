@@ -1,4 +1,9 @@
-"""The control side of the latency sampler: switches it on, and computes percentiles of the engines' histograms."""
+"""The control side of the latency sampler: switches it on, and computes percentiles of the engines' histograms.
+
+The engines keep no samples, only counts in buckets (`hoverboard.fastpath.elements.latency`): memory and the time for a
+packet stay the same, however many packets are followed. So a percentile is the middle of the bucket that holds it, at
+most 6 % off. `experiments.statistics` interpolates between samples, which a histogram does not have.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +32,10 @@ def set_sampling(memories: tuple[Memory, Memory], every: int) -> None:
 
 
 def summary(counts: Sequence[int] | I64) -> EngineLatency:
-    """{"samples", "p50_us", .., "histogram": [[least ns, packets], ..]} by bucket; {"samples": 0} of none."""
+    """{"samples", "p50_us", .., "histogram": [[least ns, packets], ..]}; {"samples": 0} of none.
+
+    A percentile is the middle of the bucket in which that share of the packets is reached.
+    """
     counted = np.asarray(counts, np.int64)
     total = int(counted.sum())
     if not total:

@@ -1,5 +1,8 @@
-"""The control plane with a process for each role: masters, standbys, front ends and the fabric manager die; packets
-do not notice, and the next change is programmed."""
+"""The control plane with a process for each role, and what happens when one of them dies.
+
+Packets do not notice the death of a master, a standby, a front end or the fabric manager.
+The next change is programmed.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +58,7 @@ def ages(bed: Testbed) -> dict[tuple[str, str], float]:
 
 
 def untouched(bed: Testbed, before: dict[tuple[str, str], float], since: float) -> None:
-    """Every flow of before is there, and has been all the time."""
+    """Check that every earlier flow is there, and has been all the time."""
     now = ages(bed)
     lasted = time.monotonic() - since
     assert [flow for flow in before if flow not in now] == []
@@ -260,7 +263,7 @@ def test_a_role_whose_core_fails_ends_and_is_restarted(testbed: Callable[..., Te
 
 
 def refuses_the_deposed(bed: Testbed, server: str, partition: int, term: int) -> None:
-    """A front end rejects a program of a term that is over, and the switch stays as it is."""
+    """Check that a front end rejects a program of a term that is over, and that the switch stays as it is."""
     before = ages(bed)
     socket = front_end_socket(bed.directory.control, 0)
     requests: SimpleQueue[pb.FrontEndRequest | None] = SimpleQueue()

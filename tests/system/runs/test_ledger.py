@@ -16,6 +16,7 @@ from hoverboard.contract.errors import RunError
 from topologies.client import run_client
 from topologies.emulation import devices
 from topologies.processes import ledger
+from topologies.processes.deadlines import wait_for
 from topologies.processes.launcher import Launcher
 from topologies.processes.ledger import Ledger
 from topologies.processes.process_table import LinuxProcesses, Process, start_time
@@ -82,10 +83,15 @@ def test_a_sweep_spares_processes_of_the_same_name(directory: RunDirectory) -> N
         assert other.poll() is None
 
 
+def namespace(pid: int) -> str:
+    return os.readlink(f"/proc/{pid}/ns/net")
+
+
 def test_what_people_start_in_a_namespace_goes_with_it(directory: RunDirectory) -> None:
     launcher = Launcher(Ledger(directory))
     holder = launcher.namespace("blue-1")
     inside = subprocess.Popen(["mnexec", "-da", str(holder.pid), "sleep", "infinity"])
+    wait_for(lambda: namespace(inside.pid) == namespace(holder.pid), 10, lambda: "mnexec has not entered", where="here")
     ledger.sweep(directory)
     launcher.reap(5.0)
     assert inside.wait(5.0) == -signal.SIGKILL

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.holders import holder_process
+from tests.waiting import until
 from topologies.client import orphans, run_client
 from topologies.processes import marks, netns
 from topologies.processes.deadlines import wait_for
@@ -100,6 +101,7 @@ def test_a_run_without_its_directory_is_found_and_ended_and_one_of_the_same_name
         vm = line.pid_of("blue-1")
     inside = subprocess.Popen(["mnexec", "-a", str(vm), "sleep", "infinity"])
     try:
+        until(lambda: os.readlink(f"/proc/{inside.pid}/ns/net") == os.readlink(f"/proc/{vm}/ns/net"), 10, "not inside")
         inode = LinuxProcesses().namespace(Process(vm, next(one.start for one in first if one.pid == vm)))
         shutil.rmtree(directory.path)
         found = re.search(rf"{lost} \(has lost its directory, (\d+) processes\)", doctor()["lost runs"])
@@ -134,6 +136,27 @@ def test_a_run_without_its_directory_and_without_its_holder_is_ended(state: Path
     assert f"orphaned: {lost} (has lost its directory, " in hoverboard("status").stderr
     assert json.loads(hoverboard("down", "--orphans", "--run", lost, "--json").stdout) == {"down": [lost]}
     assert processes_alive(mine) == set()
+
+
+@pytest.mark.parametrize(
+    ("gone", "words"), [("lock", ["down"]), pytest.param("lock", ["down", "--orphans"], marks=pytest.mark.long),
+                        pytest.param("ledger.jsonl", ["down"], marks=pytest.mark.long)],
+)  # fmt: skip
+def test_a_run_whose_lock_or_ledger_is_gone_is_named_once_and_ended_with_its_holder(
+    state: Path, lost: str, tiny: Path, gone: str, words: list[str]
+) -> None:
+    assert hoverboard("up", str(tiny), "--run", lost, "--detach").returncode == 0
+    holder, mine = holder_of(lost), processes(lost)
+    (state / lost / gone).unlink()
+    said = hoverboard("status", "--run", lost)
+    assert said.stderr.count(f"{lost} (has lost its {gone.partition('.')[0]}, ") == 1
+    assert said.stderr.count("processes)") == 1
+    ended = hoverboard(*words, "--run", lost, "--json")
+    assert (ended.returncode, json.loads(ended.stdout)) == (0, {"down": [lost]})
+    assert processes_alive(mine) == set()
+    assert LinuxProcesses().wait_gone([holder], 10.0) == []
+    assert not (state / lost).exists()
+    assert orphans.find(state) == []
 
 
 def test_a_program_that_holds_a_run_whose_directory_is_gone_notices_by_itself(state: Path, lost: str) -> None:

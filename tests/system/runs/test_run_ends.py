@@ -18,7 +18,10 @@ from tests.holders import holder_process
 from tests.system.runs.run_pings import ping
 from topologies.client import run_client
 from topologies.client.run_client import RunClient
+from topologies.processes import supervisor
+from topologies.processes.ledger import Ledger, live_processes
 from topologies.processes.phases import PHASES, PhaseEvent
+from topologies.processes.process_table import LinuxProcesses
 from topologies.processes.run_directory import is_held
 from topologies.run.testbed import Testbed
 
@@ -213,6 +216,30 @@ def test_a_faulty_file_starts_nothing(state: Path, tmp_path: Path, run_name: str
     with pytest.raises(InputError, match=r"faulty.yaml:2: hoverbords: unknown key"):
         run_client.start_detached(file, run=run_name)
     assert list(state.iterdir()) == []
+
+
+def test_what_needs_a_nursery_that_is_given_up_is_given_up_and_the_run_ends_at_once(
+    testbed: Callable[..., Testbed], tiny: Path, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "MAX_DEATHS", 1)
+    bed = testbed(tiny)
+
+    def row(what: str) -> dict[str, object]:
+        rows = bed.supervision()["processes"]
+        return next((dict(one) for one in rows if one["what"] == what and one["server"] in (None, "h1")), {})
+
+    records = live_processes(Ledger(bed.directory), LinuxProcesses())
+    nursery = next(one.process for one in records if one.kind == "nursery")
+    os.kill(nursery.pid, signal.SIGKILL)
+    eventually(lambda: row("nursery").get("state") == "given up", 10.0, "the nursery is not given up")
+    monkeypatch.setattr(supervisor, "MAX_DEATHS", 8)  # the host process may be restarted
+    host = bed.server("h1").host_pid
+    assert host is not None
+    os.kill(host, signal.SIGKILL)
+    eventually(lambda: row("host process").get("state") == "given up", 10.0, "the host process waits for the nursery")
+    assert str(row("host process")["last"]).endswith("; not restarted: nursery is given up")
+    bed.down()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("restart ")]
 
 
 def test_a_process_that_was_left_inside_a_vm_goes_with_the_run(

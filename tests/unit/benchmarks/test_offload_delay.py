@@ -70,8 +70,7 @@ class Run:
         monkeypatch.setattr(offload_delay, "entered", self._entered)
         monkeypatch.setattr(offload_delay, "socket", SimpleNamespace(socket=self._socket, AF_INET=2, SOCK_DGRAM=2))
         monkeypatch.setattr(offload_delay, "time", SimpleNamespace(monotonic=lambda: self.at))
-        event = SimpleNamespace(wait=self.waits.append)
-        monkeypatch.setattr(offload_delay, "threading", SimpleNamespace(Event=lambda: event))
+        monkeypatch.setattr(offload_delay, "pause", self.waits.append)
 
     @contextlib.contextmanager
     def _testbed(self, topology: Topology, run: str) -> Iterator[Any]:

@@ -14,6 +14,7 @@ import pytest
 
 from benchmarks import outage
 from benchmarks.outage import CASES, CONTROL, Outage, WatchedFlow, bars, figures_of, options, shown
+from hoverboard.contract.errors import RunError
 from tests.unit.experiments.fake_testbed import FakeTestbed
 
 
@@ -85,7 +86,7 @@ class Run:
         monkeypatch.setattr(outage.os, "kill", self._kill)
         monkeypatch.setattr(outage, "_flows", self._flows)
         monkeypatch.setattr(outage, "time", SimpleNamespace(monotonic=lambda: self.at))
-        monkeypatch.setattr(outage, "threading", SimpleNamespace(Event=lambda: SimpleNamespace(wait=lambda s: None)))
+        monkeypatch.setattr(outage, "pause", lambda seconds: None)
         monkeypatch.setattr(outage, "wait_for", self._wait_for)
 
     @contextlib.contextmanager
@@ -132,6 +133,15 @@ def test_each_case_kills_its_processes_in_a_testbed_of_its_round(monkeypatch: py
     assert found == {"everything": [Outage(67.0, 2, 2.0)] * 2, "host process": [Outage(67.0, 2, 0.5)] * 2}
     assert said == [("everything", 0.0), ("host process", 0.25), ("everything", 0.5), ("host process", 0.75)]
     assert {server.dataplane for server in run.bed.topology.servers} == {"ovs"}
+
+
+def test_a_process_that_is_not_up_is_not_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run(monkeypatch)
+    with run._testbed("two-hosts", "r") as bed:
+        bed.control["pid"] = None
+        with pytest.raises(RunError, match="a process is not up"):
+            outage._pids(bed, (CONTROL,))
+        assert outage._pids(bed, ("ovsdb-server",)) == [12]
 
 
 @pytest.mark.parametrize("missing", ["down", "state", "switches", "programmed", "agent"])

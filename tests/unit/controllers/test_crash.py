@@ -102,7 +102,7 @@ def test_a_callback_of_ours_that_fails_ends_the_process() -> None:
 
 
 def _broken(rig: Rig) -> None:
-    """A policy that fails, as one of a student may."""
+    """Have the policy fail, as the policy of a student may."""
 
     def report(*_: object) -> None:
         raise ZeroDivisionError("a rate by no seconds")

@@ -11,9 +11,10 @@ import pytest
 
 from experiments import catalog
 from experiments.frame.experiment import Experiment, Sample, SampleTable
-from experiments.frame.parameters import Values, values
+from experiments.frame.parameters import Parameter, Values, values
 from experiments.sweeps import discovery
 from experiments.sweeps.drawing import label
+from hoverboard.contract import generations, models
 
 CATALOGUE = discovery.catalogue()
 
@@ -72,9 +73,19 @@ def test_every_parameter_says_what_it_is_and_in_which_unit(experiment: Experimen
         assert one.read(one.shown()) == one.default
 
 
+def named(parameter: Parameter) -> Parameter:
+    """The parameter, with "{models}" for the names of all programming models, and the like for generations."""
+    if set(parameter.choices) == set(models.NAMES):
+        return replace(parameter, default=("{models}",), choices=("{models}",))
+    if parameter.choices == ("all", *generations.NAMES):
+        return replace(parameter, choices=("all", "{generations}"))
+    return parameter
+
+
 def set_to(experiment: Experiment, *, quick: bool) -> Values:
-    """Its parameters, and of generations two that every machine can have."""
+    """Its parameters, of generations two that every machine can have, and of models the first two."""
     given = values(experiment.parameters, {}, quick=quick)
+    given |= {"models": given["models"][:2]} if "models" in given else {}
     return given | ({"generations": ("pre", "fastpath")} if "generations" in given else {})
 
 
@@ -87,7 +98,8 @@ def parameters() -> str:
             f"{experiment.name}: {experiment.source}; {whole} points (quick: {quick}), {experiment.repeat} times, "
             f"{experiment.minutes:g} min"
         )
-        for one in experiment.parameters:
+        for parameter in experiment.parameters:
+            one = named(parameter)
             short = "" if one.quick is None else f" (quick: {replace(one, default=one.quick).shown()})"
             lines.append(f"    {one.name} = {one.shown()}{short} {one.unit or '-'}: {one.what}; {one.allowed()}")
     return "\n".join(lines) + "\n"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hoverboard.contract.packets import internet_checksum, mac_bytes, mac_number, mac_text
+from hoverboard.contract.packets import checksum_of_sum, internet_checksum, mac_bytes, mac_number, mac_text
 
 
 @pytest.mark.parametrize(
@@ -33,6 +33,11 @@ def test_the_checksum_is_the_complement_of_the_folded_sum(data: bytes) -> None:
     while total > 0xFFFF:
         total = (total & 0xFFFF) + (total >> 16)
     assert internet_checksum(data) == 0xFFFF - total
+
+
+@given(st.lists(st.integers(0, 0xFFFF), max_size=40))
+def test_the_checksum_of_words_follows_from_their_sum(words: list[int]) -> None:
+    assert checksum_of_sum(sum(words)) == internet_checksum(b"".join(word.to_bytes(2, "big") for word in words))
 
 
 @given(st.binary(min_size=1, max_size=70))

@@ -40,6 +40,18 @@ def test_it_is_full_again_when_the_burst_has_come_back() -> None:
     assert bucket.full(START + 1)
 
 
+def test_a_bucket_of_bytes_holds_no_more_than_its_burst_and_no_time_runs_back() -> None:
+    bucket = TokenBucket(1_000.0, 5_000.0, START)
+    assert not bucket.take(START, 5_001)
+    assert bucket.take(START, 5_000)
+    assert not bucket.take(START - 100, 2)
+    assert bucket.ready_at(1_000) == START + 1
+    assert bucket.take(START + 1, 1_000)
+    assert not bucket.take(START + 3_600, 5_001)
+    assert bucket.take(START + 3_600, 5_000)
+    assert TokenBucket(1_000.0, 5_000.0, START).ready_at(10) == START, "what is there is there now"
+
+
 def test_a_vport_may_ask_so_often() -> None:
     assert (ASK_RATE, ASK_BURST) == (50, 25)
 

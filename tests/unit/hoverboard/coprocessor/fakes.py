@@ -84,3 +84,8 @@ class Reports:
 
     def __call__(self, event: Mapping[str, Any]) -> None:
         self.events.append(dict(event))
+
+
+def altered(frame: bytes, at: int, value: bytes) -> bytes:
+    """`frame` with other bytes at `at`; scapy takes its time, and stages do not look at checksums."""
+    return frame[:at] + value + frame[at + len(value) :]

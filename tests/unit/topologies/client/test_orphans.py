@@ -55,7 +55,7 @@ def test_a_run_is_lost_when_its_directory_is_gone_or_another_runs(proc: FakeProc
     assert orphans.lost_runs(proc.machine) == [
         Orphan("deleted", state / "deleted", True, 2, deleted),
         Orphan("twice", state / "twice", True, 1, first),
-        Orphan("unlocked", state / "unlocked", True, 1, unlocked),
+        Orphan("unlocked", state / "unlocked", True, 1, unlocked, "lock"),
     ]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from tests.unit.topologies.real_processes import Children
 from tests.waiting import until
 from topologies.processes.process_table import LinuxProcesses, Process, identified
-from topologies.processes.supervisor import Supervisor
+from topologies.processes.supervisor import Supervisor, WatchedProcess
 
 START = 1_000_003.0
 _DEADLINE = 5.0  # seconds
@@ -94,7 +94,10 @@ class Patient:
     Attributes:
         tries: made-up times at which it was started again.
         trouble: what the next starts do instead of only starting a process.
+        watched: its record in the supervisor.
     """
+
+    watched: WatchedProcess
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -125,9 +128,10 @@ class World:
         self.table = Table()
         self.supervisor = Supervisor(self.ledger, self.clock, self.clock, self.table)  # type: ignore[arg-type]
 
-    def watch(self, what: str = "ovs-vswitchd", server: str | None = "h1") -> Patient:
+    def watch(self, what: str = "ovs-vswitchd", server: str | None = "h1", *needs: Patient) -> Patient:
         patient = Patient(self)
-        self.supervisor.watch(what, server, patient.process, patient.again)
+        rows = [one.watched for one in needs]
+        patient.watched = self.supervisor.watch(what, server, patient.process, patient.again, rows)
         return patient
 
     def row(self, number: int = 0) -> dict[str, Any]:

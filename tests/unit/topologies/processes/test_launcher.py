@@ -31,6 +31,7 @@ exec "$@"
 def launcher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Launcher]:
     directory = RunDirectory.of("r", tmp_path)
     directory.path.mkdir()
+    directory.lock.touch()
     ledger = Ledger(directory)
     ledger.create(LinuxProcesses())
     program = tmp_path / "mnexec"

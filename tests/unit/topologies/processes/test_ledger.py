@@ -73,6 +73,7 @@ def directory() -> Iterator[RunDirectory]:
 
 
 def begin(directory: RunDirectory, processes: FakeProcesses) -> Ledger:
+    directory.lock.touch()
     ledger = Ledger(directory)
     ledger.create(processes)
     return ledger
@@ -287,6 +288,13 @@ def test_ledger_and_lock_go_last_so_that_an_interrupted_sweep_can_be_repeated(
             sweep(directory, FakeProcesses())
     assert [one.exists() for one in (directory.closing, directory.ledger, directory.lock)] == [True] * 3
     sweep(directory, FakeProcesses())
+    assert not directory.path.exists()
+
+
+def test_folders_in_place_of_ledger_and_lock_are_removed(directory: RunDirectory) -> None:
+    for path in (directory.ledger, directory.lock, directory.closing):
+        (path / "deep").mkdir(parents=True)
+    remove_tree(directory)
     assert not directory.path.exists()
 
 

@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from hoverboard.contract.errors import RunError
 from tests.unit.topologies.real_processes import Children, open_files
 from tests.waiting import until
-from topologies.processes.ledger import Ledger, LostDirectoryError, cgroups, kill_all, live_processes, sweep
+from topologies.processes.ledger import (
+    Ledger,
+    LostDirectoryError,
+    cgroups,
+    kill_all,
+    live_processes,
+    missing,
+    remove_remains,
+    sweep,
+)
 from topologies.processes.marks import VARIABLE, Mark
 from topologies.processes.process_table import LinuxProcesses, Process, identified
-from topologies.processes.run_directory import RunDirectory
+from topologies.processes.run_directory import RunDirectory, RunLock
 
 TABLE = LinuxProcesses()
 
@@ -23,6 +34,7 @@ TABLE = LinuxProcesses()
 def ledger(tmp_path: Path) -> Ledger:
     directory = RunDirectory.of("r", tmp_path)
     directory.path.mkdir()
+    directory.lock.touch()
     made = Ledger(directory)
     made.create(TABLE)
     return made
@@ -109,8 +121,7 @@ def test_a_run_that_is_being_taken_down_starts_no_process(ledger: Ledger) -> Non
 
 def test_a_process_that_cannot_be_recorded_does_not_start(ledger: Ledger) -> None:
     command = ledger.command(["/bin/echo", "hello"], "a shell", "shell")
-    ledger.directory.ledger.unlink()
-    ledger.directory.path.rmdir()
+    shutil.rmtree(ledger.directory.path)
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stdout) == (125, "")
 
@@ -129,21 +140,83 @@ def test_a_process_and_what_it_starts_carry_the_mark_of_the_run(
     assert (ledger.mark.run, ledger.mark.directory) == ("r", ledger.directory.path)
 
 
-@pytest.mark.parametrize("how", ["deleted", "another run's", "spoiled"])
-def test_nothing_is_recorded_or_started_once_the_run_has_lost_its_directory(ledger: Ledger, how: str) -> None:
+@pytest.mark.parametrize(
+    ("how", "lost"),
+    [
+        ("deleted", "ledger"), ("another run's", "directory"), ("spoiled", "ledger"), ("a folder", "ledger"),
+        ("unlocked", "lock"),
+    ],
+)  # fmt: skip
+def test_nothing_is_recorded_or_started_once_the_directory_is_not_intact(ledger: Ledger, how: str, lost: str) -> None:
+    path = ledger.directory.ledger
     assert ledger.is_intact()
-    ledger.directory.ledger.unlink()
+    assert missing(ledger.directory) is None
+    (ledger.directory.lock if how == "unlocked" else path).unlink()
     if how == "another run's":
         Ledger(ledger.directory).create(TABLE)
     elif how == "spoiled":
-        ledger.directory.ledger.write_text("nothing\n")
-    before = ledger.directory.ledger.read_text() if how != "deleted" else None
+        path.write_text("nothing\n")
+    elif how == "a folder":
+        path.mkdir()
+    before = path.read_text() if path.is_file() else None
     assert not ledger.is_intact()
-    with pytest.raises(LostDirectoryError, match="run 'r' has lost its directory"):
+    assert missing(ledger.directory, ledger.mark) == lost
+    with pytest.raises(LostDirectoryError, match=f"run 'r' has lost its {lost}"):
         ledger.append(record="restart")
     with pytest.raises(LostDirectoryError, match="hoverboard down --orphans"):
         ledger.command(["/bin/echo"], "a shell", "shell")
-    assert (ledger.directory.ledger.read_text() if how != "deleted" else None) == before
+    assert (path.read_text() if path.is_file() else None) == before
+
+
+@pytest.mark.parametrize("change", ["rm", "folder", "file"])
+def test_a_ledger_that_is_gone_has_no_records(ledger: Ledger, change: str) -> None:
+    ledger.directory.ledger.unlink()
+    if change == "folder":
+        ledger.directory.ledger.mkdir()
+    elif change == "file":
+        ledger.directory.lock.unlink()
+        ledger.directory.path.rmdir()
+        ledger.directory.path.touch()
+        assert missing(ledger.directory) == "directory"
+    assert (list(ledger.records()), ledger.processes(), cgroups(ledger)) == ([], [], [])
+    assert live_processes(ledger, TABLE) == []
+
+
+def test_records_that_were_damaged_are_left_out(ledger: Ledger) -> None:
+    ledger.record_process(Process(10, 100), "control plane", "control")
+    for record in ({"record": "process", "start": 1}, {"record": "process", "pid": [], "start": 1}):
+        ledger.append(**record)
+    ledger.append(record="process", pid="ten", start=3)
+    ledger.append(record="cgroup")
+    assert [record.process.pid for record in ledger.processes()] == [10]
+    assert cgroups(ledger) == []
+
+
+def test_the_rest_of_a_lost_run_is_removed_unless_another_run_has_the_directory(ledger: Ledger) -> None:
+    directory, mark = ledger.directory, ledger.mark
+    assert mark is not None
+    held = RunLock.try_take(directory, create=True)
+    assert held is not None
+    remove_remains(directory, mark)
+    assert directory.ledger.exists()
+    held.release()
+    remove_remains(directory, mark._replace(id="another"))
+    assert directory.ledger.exists()
+    directory.lock.unlink()
+    remove_remains(directory, mark)
+    assert not directory.path.exists()
+    remove_remains(directory, mark)
+    assert not directory.path.exists()
+
+
+def test_files_that_no_run_makes_are_not_removed_without_a_ledger(ledger: Ledger) -> None:
+    mark = ledger.mark
+    assert mark is not None
+    (ledger.directory.path / "thesis.tex").write_text("mine")
+    ledger.directory.ledger.unlink()
+    with pytest.raises(RunError, match="files that no run makes: thesis.tex"):
+        remove_remains(ledger.directory, mark)
+    assert (ledger.directory.path / "thesis.tex").read_text() == "mine"
 
 
 def test_a_run_of_an_older_version_has_no_mark(ledger: Ledger) -> None:

@@ -203,6 +203,40 @@ def test_a_run_that_is_not_there_is_refused_with_those_that_are(tmp_path: Path) 
     assert existing("a", tmp_path) == RunDirectory.of("a", tmp_path)
 
 
+def test_a_file_in_place_of_a_runs_directory_is_reported(tmp_path: Path) -> None:
+    (tmp_path / "r").touch()
+    directory = RunDirectory.of("r", tmp_path)
+    for use in (lambda: RunLock.try_take(directory, create=True), lambda: existing("r", tmp_path)):
+        with pytest.raises(RunError, match="a file where the directory of run 'r' should be") as refused:
+            use()
+        assert refused.value.where == str(tmp_path / "r")
+        assert "move that file away" in (refused.value.next_step or "")
+    with pytest.raises(RunError, match="a file where"):
+        RunLock.try_take(RunDirectory.of("r", tmp_path / "r"), create=True)
+    assert not is_held(directory)
+    assert directory.foreign_entries() == []
+
+
+def test_a_folder_in_place_of_a_lock_is_no_lock(directory: RunDirectory) -> None:
+    directory.lock.mkdir()
+    assert not is_held(directory)
+    with pytest.raises(FileNotFoundError):
+        RunLock.try_take(directory, create=False)
+    with pytest.raises(RunError, match="is a directory, not the lock of a run") as refused:
+        RunLock.try_take(directory, create=True)
+    assert refused.value.next_step == "remove what is left of the run with: hoverboard down --run r"
+
+
+def test_a_run_without_its_ledger_is_told_from_one_that_is_not_there(directory: RunDirectory) -> None:
+    state = directory.path.parent
+    directory.ledger.mkdir()
+    assert run_names(state) == []
+    directory.lock.touch()
+    with pytest.raises(RunError, match="run 'r' has lost its ledger") as refused:
+        existing("r", state)
+    assert refused.value.next_step == "take down what is left of it with: hoverboard down --run r"
+
+
 def test_socket_paths_that_are_too_long_are_refused() -> None:
     directory = RunDirectory.of("r", Path("/s"))
     rest = len(str(directory.node("") / "x" / "br-int.snoop")) - 1

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-import signal
-import subprocess
 import threading
-from collections.abc import Iterator
 
 import pytest
 
@@ -19,19 +16,10 @@ from tests.unit.topologies.real_processes import Children, open_files
 from tests.waiting import until
 from topologies.processes import supervisor
 from topologies.processes.ledger import LostDirectoryError
-from topologies.processes.process_table import Process, identified
+from topologies.processes.process_table import identified
 from topologies.processes.supervisor import Supervisor, pause
 
 _DEADLINE = 5.0  # seconds
-
-
-@pytest.fixture
-def world() -> Iterator[World]:
-    with Children() as children:
-        made = World(children)
-        yield made
-        made.supervisor.stop()
-        made.supervisor.join()
 
 
 # --- how often, and how soon ----------------------------------------------------------------------------
@@ -186,88 +174,7 @@ def test_a_server_that_fails_during_a_pause_stays_dead(world: World) -> None:
     assert len(patient.tries) == 3
 
 
-@pytest.mark.parametrize("error", [RunError("it does not serve", where="log"), OSError()])
-def test_a_restart_that_fails_is_tried_again_once_nothing_of_it_lives(world: World, error: Exception) -> None:
-    patient = world.watch()
-    halves: list[subprocess.Popen[bytes]] = []
-
-    def fail() -> None:
-        halves.append(patient.child)
-        raise error
-
-    patient.trouble = [fail, fail, fail]
-    patient.die()
-    until(lambda: world.row().get("restarts") == 1)
-    assert len(halves) == 3
-    assert [half.wait(_DEADLINE) for half in halves] == [-9, -9, -9]
-    assert world.table.calls == [(half.pid, what) for half in halves for what in (signal.SIGKILL, 60.0)]
-    # Four deaths by now: the last start came after a pause.
-    assert [round(at - START, 3) for at in patient.tries] == [0.0, 0.0, 0.0, 0.2]
-    assert [record["number"] for record in world.ledger.records] == [1, 1, 1, 1]
-
-
-@pytest.mark.parametrize(("error", "shown"), [(OSError("no memory\nat all"), "no memory"), (OSError(), "OSError")])
-def test_why_a_restart_failed_is_shown(world: World, error: OSError, shown: str) -> None:
-    patient = world.watch()
-
-    def fail() -> None:
-        patient.child.kill()
-        patient.child.wait()
-        raise error
-
-    patient.trouble = [fail] * 8
-    patient.die()
-    until(lambda: world.row()["state"] == "given up")
-    assert world.row()["last"] == f"the restart failed: {shown}"
-    assert len(patient.tries) == 7
-
-
-def test_a_restart_with_an_unexpected_exception_is_a_failed_restart(
-    world: World, caplog: pytest.LogCaptureFixture
-) -> None:
-    patient = world.watch()
-
-    def fail() -> None:
-        raise ValueError("not a pid")
-
-    patient.trouble = [fail, fail, fail]
-    world.kill(patient, 1)
-    assert [round(at - START, 3) for at in patient.tries] == [0.0, 0.0, 0.0, 0.2]
-    patient.trouble = [fail] * 4
-    patient.die()
-    until(lambda: world.row()["state"] == "given up")
-    assert world.row()["last"] == "the restart failed: ValueError: not a pid"
-    tracebacks = [record.exc_info for record in caplog.records if record.exc_info]
-    assert [str(one[1]) for one in tracebacks] == ["not a pid"] * 6
-
-
-def test_a_restart_whose_process_cannot_be_found_is_a_failed_restart(world: World) -> None:
-    patient = world.watch()
-    found = world.supervisor._all[0].process
-    answers: list[object] = [ValueError("an empty pid file"), ValueError("an empty pid file")]
-
-    def process() -> Process | None:
-        if patient.tries and answers:
-            raise answers.pop()  # type: ignore[misc]
-        return found()
-
-    world.supervisor._all[0].process = process
-    world.kill(patient, 2)
-    assert (len(patient.tries), answers) == (2, [])
-
-
-def test_a_restart_without_a_thread_for_it_is_a_failed_restart(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    patient, start = world.watch(), threading.Thread.start
-
-    def fail(thread: threading.Thread) -> None:
-        monkeypatch.undo()
-        raise RuntimeError("can't start new thread")
-
-    monkeypatch.setattr(threading.Thread, "start", fail)
-    patient.die()
-    until(lambda: world.row().get("restarts") == 1)
-    assert threading.Thread.start is start
-    assert len(world.supervisor._all[0].deaths) == 2
+# --- descriptors, and the end ---------------------------------------------------------------------------
 
 
 def test_a_descriptor_that_is_used_again_is_not_taken_for_the_former_process(

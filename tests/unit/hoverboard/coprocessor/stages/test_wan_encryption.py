@@ -38,7 +38,7 @@ class Pair:
         self.receiver = WanEncryption(self.receiver_context, config)
 
     def send(self, frame=SMALL, vnet=PLAIN_VNET):
-        """What is on the wire."""
+        """The packets on the wire."""
         (out,) = self.sender.process([packet(frame, vnet=vnet)])
         assert out.vnet == PLAIN_VNET
         return bytes(out.frame)

@@ -1,6 +1,6 @@
 """The paper's figures as data: Dalton et al., "Andromeda", NSDI 2018.
 
-figures.csv was read off the plots. The error is about 2 % of an axis' range; in figure 11b it is 0.002 of the CDF.
+paper_figures.csv was read off the plots. The error is about 2 % of an axis' range, in figure 11b 0.002 of the CDF.
 Numbers that the paper's text states are exact. They stand in the experiments that use them, with their section.
 """
 
@@ -37,7 +37,7 @@ class Curve:
 
 @cache
 def _rows() -> tuple[dict[str, str], ...]:
-    text = (resources.files(__name__) / "figures.csv").read_text(encoding="utf-8")
+    text = (resources.files("experiments") / "paper_figures.csv").read_text(encoding="utf-8")
     return tuple(csv.DictReader(text.splitlines()))
 
 
