@@ -164,7 +164,7 @@ def indented(path: Path) -> list[str]:
 
 
 def _until_fence(lines: Iterator[tuple[int, str]], place: str) -> str:
-    inside = []
+    inside: list[str] = []
     for _, line in lines:
         if line == "```":
             return "".join(inside)
