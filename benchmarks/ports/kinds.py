@@ -1,4 +1,4 @@
-"""The contestants: each kind of port, as the NIC of a guest or the uplink of a server."""
+"""The contestants: each kind of port, as the NIC of a guest or the uplink of a node."""
 
 from __future__ import annotations
 

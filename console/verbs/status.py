@@ -16,7 +16,7 @@ def status(
     run: Run = None,
     as_json: Json = False,
 ) -> None:
-    """Show servers, networks, VMs and counters of a run, or one node with its drops by reason."""
+    """Show nodes, networks, VMs and counters of a run, or one node with its drops by reason."""
     runs.need_root("status")
     from topologies.client.run_client import RunClient
 

@@ -28,7 +28,7 @@ ModelOption = Annotated[
 ]
 DataplaneOption = Annotated[
     Dataplane | None,
-    typer.Option("--dataplane", help="Dataplane generation of all servers, to use instead of the file's."),
+    typer.Option("--dataplane", help="Dataplane generation of all nodes, to use instead of the file's."),
 ]
 
 SchedulingOption = Annotated[

@@ -9,7 +9,7 @@ from html import escape
 
 from topologies.spec.topology import NetworkSpec, Topology, VMSpec
 
-_CELL = 230  # width of one server with its margin
+_CELL = 230  # width of one node with its margin
 _BOX = 200
 _VM_HEIGHT = 40
 _TOP = 20

@@ -32,7 +32,7 @@ class ProgramState:
     """The progress of a control plane in programming switches.
 
     Attributes:
-        programmed: servers whose switch has its whole program.
+        programmed: nodes whose switch has its whole program.
         intended: number of VMs in the intent.
         joined: number of VMs whose vport the control plane knows.
     """
@@ -73,7 +73,7 @@ class ClusterManagement(ABC):
 
     @abstractmethod
     def endpoints(self, server: ServerSpec) -> list[tuple[str, Path]]:
-        """gRPC address and OpenFlow socket of each control plane that programs a server."""
+        """gRPC address and OpenFlow socket of each control plane that programs a node."""
 
     # --- processes ------------------------------------------------------------------------------------
 

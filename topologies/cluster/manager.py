@@ -79,7 +79,7 @@ class ClusterManager(ClusterManagement):
         ]  # fmt: skip
 
     def endpoints(self, server: ServerSpec) -> list[tuple[str, Path]]:
-        """gRPC address and OpenFlow socket of the control plane, for a server."""
+        """gRPC address and OpenFlow socket of the control plane, for a node."""
         return [self.processes.endpoint(server.underlay_ip)]
 
     @property

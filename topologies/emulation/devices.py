@@ -1,6 +1,6 @@
 """Makes the network devices of a run inside their namespaces, so that none is ever visible outside.
 
-There are taps (the ring of a virtual NIC, or the uplink of a fast-path server), veth pairs, and the bridge of the
+There are taps (the ring of a virtual NIC, or the uplink of a fast-path node), veth pairs, and the bridge of the
 fabric. They are made by ioctl and rtnetlink: a subprocess per device would need more time than all other parts of a
 start.
 """
@@ -46,7 +46,7 @@ GUEST_OFFLOADS = (_CSUM | _TSO4 | _TSO6 | _USO4 | _USO6, _CSUM | _TSO4 | _TSO6) 
 
 BRIDGE_NAME = "fabric"
 GUEST_DEVICE = "eth0"
-UNDERLAY_PREFIX = 16  # prefix length of topology.UNDERLAY: all servers are neighbours
+UNDERLAY_PREFIX = 16  # prefix length of topology.UNDERLAY: all nodes are neighbours
 # MTU of an uplink that is a device: it carries frames of guests, and no segments.
 PLAIN_MTU = GUEST_MTU + OUTER_BYTES
 
@@ -274,12 +274,12 @@ def join_fabrics(fabric_pid: int, ends: Sequence[tuple[str, str]]) -> None:
 def make_uplink_tap(
     fabric_pid: int, port: str, address: IPv4Address, bridge: str = BRIDGE_NAME, wan_ports: Sequence[str] = ()
 ) -> int:
-    """Make the uplink of a fast-path server: a tap on the fabric; return its descriptor, the server's NIC.
+    """Make the uplink of a fast-path node: a tap on the fabric; return its descriptor, the node's NIC.
 
     Args:
         fabric_pid: a process in the fabric's namespace.
         port: name of the tap.
-        address: underlay address of the server.
+        address: underlay address of the node.
         bridge: the fabric's bridge that gets the tap.
         wan_ports: WAN ports of other bridges, which lead to `bridge`.
     """
@@ -305,14 +305,14 @@ def make_uplink_veth(
     bridge: str = BRIDGE_NAME,
     wan_ports: Sequence[str] = (),
 ) -> None:
-    """Make an uplink that is a veth pair between the fabric and `device` in the server's namespace.
+    """Make an uplink that is a veth pair between the fabric and `device` in the node's namespace.
 
     Args:
         fabric_pid: a process in the fabric's namespace.
         port: name of the end on the fabric.
-        server_pid: a process in the server's namespace.
-        device: name of the end in the server.
-        address: underlay address of the server.
+        server_pid: a process in the node's namespace.
+        device: name of the end in the node.
+        address: underlay address of the node.
         own: underlay address for `device`; None: the bridge that `device` joins has the address.
         bridge: the fabric's bridge that gets `port`.
         wan_ports: WAN ports of other bridges, which lead to `bridge`.

@@ -1,4 +1,4 @@
-"""Starts a private Open vSwitch (ovsdb-server and ovs-vswitchd) in the namespace of each server.
+"""Starts a private Open vSwitch (ovsdb-node and ovs-vswitchd) in the namespace of each node.
 
 Each switch has its own directory for database, sockets and logs. The Open vSwitch of the distribution and its database
 are not touched. The host process configures the bridges and ports of the switch.
@@ -48,7 +48,7 @@ def check_generation(dataplane: Dataplane, datapath_type: Literal["netdev", "sys
     Args:
         dataplane: the generation.
         datapath_type: the datapath of Open vSwitch on this machine.
-        where: name of the server, for the message.
+        where: name of the node, for the message.
 
     Raises:
         MachineError: it cannot.

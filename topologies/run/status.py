@@ -57,7 +57,7 @@ def vm_document(vm: VMSpec) -> AddedVM:
 
 
 def node_status(run: Run, name: str) -> Node:
-    """The status of a node: of a server's host process, or host and addresses of a VM.
+    """The status of a node: of a node's host process, or host and addresses of a VM.
 
     `state` is "up", or "unreachable" when the host process does not answer.
     """
@@ -129,7 +129,7 @@ def _network(network: NetworkSpec) -> documents.Network:
 
 
 def add_counters(counters: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """The sum of the counters of several servers; nested counters, such as drops by reason, are summed, too."""
+    """The sum of the counters of several nodes; nested counters, such as drops by reason, are summed, too."""
     total: dict[str, Any] = {}
     for one in counters:
         for key, value in one.items():
@@ -201,7 +201,7 @@ def _wan(run: Run) -> documents.WanStatus:
 
 
 def openflow(server: Server) -> list[str]:
-    """The OpenFlow flows of a server's switch, as lines of ovs-ofctl.
+    """The OpenFlow flows of a node's switch, as lines of ovs-ofctl.
 
     Raises:
         SwitchError: the switch does not answer.
@@ -225,7 +225,7 @@ def openflow(server: Server) -> list[str]:
 
 
 def flows(run: Run, name: str) -> Flows:
-    """The flows of a server: {"node", "openflow": lines of ovs-ofctl, "entries": the flow table of the dataplane}."""
+    """The flows of a node: {"node", "openflow": lines of ovs-ofctl, "entries": the flow table of the dataplane}."""
     server = run.network.server(name)
     client = _client(run, name)
     try:

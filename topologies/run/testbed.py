@@ -223,7 +223,7 @@ class Testbed:
         return self._current_run().network.server(name)
 
     def links(self) -> list[Uplink | VirtualNIC]:
-        """The uplinks of all servers, then the NICs of all VMs."""
+        """The uplinks of all nodes, then the NICs of all VMs."""
         network = self._current_run().network
         return [*network.uplinks.values(), *network.nics.values()]
 
@@ -236,7 +236,7 @@ class Testbed:
         return int(self.node(name).pid)
 
     def host_client(self, name: str) -> HostClient:
-        """A new client for the host process of a server; the caller closes it."""
+        """A new client for the host process of a node; the caller closes it."""
         return HostClient(self.server(name).directory / "host.sock")
 
     @property
@@ -272,7 +272,7 @@ class Testbed:
         return self._current_run().cluster.program_state()
 
     def flows(self, name: str) -> Flows:
-        """The flows of a server: {"node", "openflow": [line], "entries": [flow-table entry]}."""
+        """The flows of a node: {"node", "openflow": [line], "entries": [flow-table entry]}."""
         return status.flows(self._current_run(), name)
 
     def offloads(self) -> list[documents.Offload]:

@@ -258,7 +258,7 @@ class Topology:
         return tuple(dict.fromkeys(server.region for server in self.hosts if server.region is not None))
 
     def stage_regions(self) -> dict[str, str]:
-        """Region of each server by underlay address, for the coprocessor stages.
+        """Region of each node by underlay address, for the coprocessor stages.
 
         With several regions, Hoverboards are left out: the sender cannot know to which region a Hoverboard relays.
         """
