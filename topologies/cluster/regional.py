@@ -172,7 +172,7 @@ class RegionalClusterManager(ClusterManagement):
     def change(
         self, upsert: Sequence[AnyEntity], remove: Sequence[AnyEntity], plan: Plan | PlannedPlane | None = None
     ) -> int:
-        """Change many entities at once, in all planes or none (`topologies.cluster.plane_change.apply`)."""
+        """Change many entities at once, in all planes (`topologies.cluster.plane_change.apply`)."""
         planned = self.plan(upsert, remove) if plan is None else cast("Plan", plan)
         parts = plane_change.split_change(self._planes, self.entities, upsert, remove)
         return plane_change.apply(parts, planned)
