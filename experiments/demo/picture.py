@@ -1,4 +1,4 @@
-"""Draws a topology as one SVG: servers, VMs by tenant, the fabric, and the two paths of a flow.
+"""Draws a topology as one SVG: nodes, VMs by tenant, the fabric, and the two paths of a flow.
 
 Pure: a `Topology` in, text out. The picture has colours for light and dark pages, so it suits a README and a report.
 """

@@ -205,7 +205,7 @@ class ConfiguredStage(Generic[C]):
         return batch
 
     def tick(self, now: float) -> list[Packet]:
-        """No packets: this stage holds none."""
+        """No packets: this stage keeps no packet back."""
         return []
 
     def deadline(self) -> float | None:

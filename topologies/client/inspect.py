@@ -81,12 +81,12 @@ def check_has_engines(place: InspectedNode) -> None:
     """Check that the node has engines.
 
     Raises:
-        InputError: it has none.
+        InputError: it has no engines.
     """
     if facts(place.dataplane).carrier != "engines":
         raise InputError(
             f"{place.node} has no engines: on dataplane {place.dataplane}, Open vSwitch or the kernel forwards",
-            where=place.node, next_step="choose a node with `dataplane: fastpath`",
+            where=place.node, next_step="choose a host or a Hoverboard with `dataplane: fastpath`",
         )  # fmt: skip
 
 

@@ -164,7 +164,7 @@ class ClusterManagement(ABC):
             timeout: seconds.
 
         Raises:
-            RunError: none of them answers in that time.
+            RunError: no plane answers in that time.
         """
 
     @abstractmethod
@@ -172,7 +172,7 @@ class ClusterManagement(ABC):
         """VM pairs that are offloaded now."""
 
     def wait_joined(self, vms: int, server: str, timeout: float) -> bool:
-        """Wait until `vms` VMs have joined and `server` is programmed; False when `timeout` seconds passed before."""
+        """Wait until `vms` VMs have joined and node `server` is programmed; False after `timeout` seconds."""
 
         def joined() -> bool:
             state = self.program_state()

@@ -54,7 +54,7 @@ class EmulatedNetwork:
             workers.each(make, specs)
 
     def make_node(self, spec: ServerSpec | VMSpec) -> None:
-        """Make the namespace of one node or VM."""
+        """Make the namespace of one host, Hoverboard or VM."""
         if isinstance(spec, VMSpec):
             self.nodes[spec.name] = VirtualMachine(spec, self._launcher)
         elif spec.role == "host":
@@ -127,7 +127,7 @@ class EmulatedNetwork:
         """The node of this name.
 
         Raises:
-            InputError: there is none.
+            InputError: there is no such node.
         """
         if name not in self.nodes:
             names = sorted(self.nodes)
@@ -142,7 +142,7 @@ class EmulatedNetwork:
         """The VM host or Hoverboard of this name.
 
         Raises:
-            InputError: there is none.
+            InputError: there is no such node.
         """
         node = self.node(name)
         if not isinstance(node, Server):

@@ -1,6 +1,6 @@
 """Mininet link classes: a VM's virtual NIC and a node's uplink to the fabric.
 
-A virtual NIC has the shape of virtio (paper section 4): the guest has a netdev, and the dataplane has the ring, a
+A virtual NIC has the shape of virtio (paper section 4): the VM has a netdev, and the dataplane has the ring, a
 descriptor that it receives by RPC. Where Open vSwitch forwards, the NIC is a veth pair.
 """
 
@@ -127,7 +127,7 @@ class VirtualNIC(_PlainLink):
 
 
 class Uplink(_PlainLink):
-    """The link of `node1`, a node, to `node2`, the fabric.
+    """The link of `node1`, a host or a Hoverboard, to `node2`, the fabric.
 
     Args:
         bridge: the bridge of the fabric that it joins.

@@ -1,8 +1,8 @@
 """Enters network namespaces, and reads and writes the mark of a namespace: the alias of its `lo`.
 
-Every namespace has a `lo` from its first moment, and the alias lives as long as the namespace. So the mark still tells
-whose namespace it is when no file does. This module writes rtnetlink messages itself: importing pyroute2 takes 0.3 s,
-which every command that looks for runs would pay.
+Every namespace has a `lo` from its first moment, and the alias lives as long as the namespace. So the mark
+names the run of a namespace even when all files of the run are gone. This module writes rtnetlink messages itself:
+importing pyroute2 takes 0.3 s, which every command that looks for runs would pay.
 """
 
 from __future__ import annotations

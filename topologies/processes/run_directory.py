@@ -134,7 +134,7 @@ class RunDirectory:
         )  # fmt: skip
 
     def foreign_entries(self) -> list[str]:
-        """Names of files in the directory that no run makes, sorted; none if there is no directory."""
+        """Names of files in the directory that no run makes, sorted; empty if there is no directory."""
         try:
             return sorted(set(os.listdir(self.path)) - _ENTRIES)
         except (FileNotFoundError, NotADirectoryError):

@@ -101,7 +101,7 @@ class HostProcesses:
             raise RunError(
                 "the nursery of the host processes ended", where=str(self._log), next_step="read that log file"
             )
-        # A sweep makes `closing` before it reads the ledger: it finds our record there, or we find `closing` here.
+        # `kill_all` makes `closing` before it reads the ledger: it finds our record there, or we find `closing` here.
         if self._directory.closing.exists():
             raise RunError(
                 f"run {self._directory.run!r} is being taken down", next_step="wait until it is down, then bring it up"

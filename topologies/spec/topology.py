@@ -130,7 +130,7 @@ class SubnetSpec:
 
 @dataclass(frozen=True, slots=True)
 class VMSpec:
-    """A virtual machine: its network, its server and its one NIC."""
+    """A virtual machine: its network, its host and its one NIC."""
 
     name: str
     network: str
@@ -351,7 +351,7 @@ def check_enforced(topology: Topology) -> None:
 
 
 def to_entities(topology: Topology) -> list[AnyEntity]:
-    """The entities of a full update: servers, networks with their subnetworks, VMs, then policies."""
+    """The entities of a full update: hosts and Hoverboards, networks with their subnetworks, VMs, then policies."""
     entities: list[AnyEntity] = []
     for server in topology.servers:
         region = server.region if topology.wan is not None else None

@@ -39,8 +39,8 @@ class EngineHome(Protocol):
         """Serve a descriptor as `port`.
 
         The engines use a copy of the descriptor. The copy's number in their process is in row[ports.FD] before an
-        engine is notified of the port. An engine that finds no number there is not notified a second time if the port
-        is already full. The copy takes the place of an earlier one, which is closed.
+        engine is notified of the port. An engine that finds no number there gets no second notification if
+        the port is already full. The copy takes the place of an earlier one, which is closed.
 
         Args:
             port: number of the port.

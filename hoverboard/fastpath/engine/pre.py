@@ -116,7 +116,7 @@ def send_datagram(v: Pre, m: Memory, slot: int) -> None:
     packet = m.packets[slot]
     outer = packet[packets.OUT_START]
     length = packet[packets.OUT_LENGTH]
-    if length == CUT:  # the guest sent a segment, although its NIC does not offer segmentation
+    if length == CUT:  # the VM sent a segment, although its NIC does not offer segmentation
         drop(m, slot, reasons.SEGMENT)
         return
     address = v.address

@@ -1,7 +1,7 @@
 """Clients of the nursery and of host processes, for the layers above: hoverboard.rpc over Unix sockets.
 
 File descriptors (a virtual NIC's ring, the uplink) go with a request by SCM_RIGHTS. In the paper (section 4), a VMM
-passes guest queues to the dataplane by RPC in the same way.
+passes the queues of VMs to the dataplane by RPC in the same way.
 """
 
 from __future__ import annotations
