@@ -41,7 +41,7 @@ class ClusterManager(ClusterManagement):
 
     Attributes:
         scope: see above.
-        refused: the last error of a change that was sent in the background; None: there was none.
+        refused: the last error of a change that was sent in the background; None: no error.
     """
 
     def __init__(

@@ -65,7 +65,7 @@ def _setns(fd: int) -> None:
 
 
 def read_mark(place: int | Path) -> str:
-    """The mark of a namespace; "" when it has none, is gone, or we have no permission."""
+    """The mark of a namespace; "" when it has no mark, is gone, or we have no permission."""
     try:
         with entered(place):
             reply = _request(_GETLINK, _REQUEST)
@@ -106,7 +106,7 @@ def _request(kind: int, flags: int, attributes: bytes = b"") -> bytes:
 
 
 def _alias(reply: bytes) -> str:
-    """The alias in an RTM_NEWLINK message; "" when there is none."""
+    """The alias in an RTM_NEWLINK message; "" when it has no alias."""
     length, kind, *_ = _HEADER.unpack_from(reply)
     at = _HEADER.size + _LINK.size
     while kind != _ERROR and at + _ATTRIBUTE.size <= length:

@@ -228,7 +228,7 @@ class Testbed:
         return [*network.uplinks.values(), *network.nics.values()]
 
     def nic(self, name: str) -> VirtualNIC | None:
-        """The NIC of a VM; None when there is none."""
+        """The NIC of a VM; None when there is no such VM."""
         return self._current_run().network.nics.get(name)
 
     def pid_of(self, name: str) -> int:

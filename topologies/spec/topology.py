@@ -183,7 +183,7 @@ class NetworkSpec:
         return replace(self, vms=tuple(replace(vm, shared=shared.get(vm.name, ())) for vm in vms))
 
     def subnet_of(self, address: IPv4Address) -> SubnetSpec | None:
-        """The subnet in which a VM may have `address`; None when there is none."""
+        """The subnet in which a VM may have `address`; None when there is no such subnet."""
         return next((subnet for subnet in self.subnets if subnet.holds(address)), None)
 
     def free_address(self, taken: set[IPv4Address]) -> IPv4Address | None:
@@ -192,7 +192,7 @@ class NetworkSpec:
         return next((ip for subnet in self.subnets for ip in subnet.addresses() if ip not in taken), None)
 
     def free_address6(self, ip: IPv4Address, taken: set[IPv6Address]) -> IPv6Address | None:
-        """The first IPv6 address that is not `taken`, in the subnet of `ip`; None when there is none."""
+        """The first IPv6 address that is not `taken`, in the subnet of `ip`; None when there is no such address."""
         subnet = self.subnet_of(ip)
         return None if subnet is None else next((ip6 for ip6 in subnet.addresses6() if ip6 not in taken), None)
 

@@ -148,7 +148,7 @@ class Datapath:
     Args:
         home: where the engines run; default: a thread of their own.
         memory_fd: memfd that shares the memory, or -1.
-        local_ip: underlay address of the host; None if it has none.
+        local_ip: underlay address of the host; None if it has no such address.
         answers: receives the frames that the control thread sends.
 
     Attributes:
