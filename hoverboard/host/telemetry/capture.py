@@ -133,7 +133,8 @@ class Capture:
         output: descriptor of the file; closed at the end.
         stop_socket: the capture ends when the other end is shut down or closed. The summary goes there as a line
             of JSON.
-        on_end: called in the writer's thread once the file is written, so that the control thread cleans up.
+        on_end: called in the writer's thread once the file is written and before the summary is sent, so that the
+            control thread cleans up. A client that has the summary may start the next capture.
     """
 
     def __init__(
@@ -179,10 +180,10 @@ class Capture:
         except OSError as error:
             fault = fault or f"cannot write the capture: {error.strerror or error}"
         summary = {"packets": self.packets, "lost": lost(self._memories) + self._answers.lost, "error": fault}
+        self._on_end()
         with contextlib.suppress(OSError):  # the other end is closed
             self._stop_socket.sendall(json.dumps(summary).encode() + b"\n")
         self._stop_socket.close()
-        self._on_end()
 
     def _write(self) -> None:
         writer = Writer(self._file, snap=self._snap, application="hoverboard capture")
