@@ -19,7 +19,7 @@ PORT, OFPORT = 2, 100
 
 @pytest.fixture
 def tap() -> Iterator[socket.socket]:
-    """What stands for a virtual NIC."""
+    """A socket in place of a virtual NIC."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     yield theirs
     ours.close()
@@ -27,7 +27,7 @@ def tap() -> Iterator[socket.socket]:
 
 
 def test_an_engine_hears_of_a_port_that_it_can_read(monkeypatch: pytest.MonkeyPatch, tap: socket.socket) -> None:
-    """The engine gets one event, at the edge: without a descriptor at that time, a full port is never served."""
+    """Check the row of a port at its only event: without a descriptor then, a full port is never served."""
     datapath = Datapath()
     events: list[tuple[int, list[int]]] = []
 
