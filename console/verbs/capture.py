@@ -28,9 +28,11 @@ _NO_TCPDUMP = "apt-get install tcpdump"
 
 def capture(
     node: Node,
-    port: Annotated[str | None, typer.Argument(metavar="[VM|uplink]", help="Default: all ports of the node.")] = None,
+    port: Annotated[
+        str | None, typer.Argument(metavar="[VM|uplink]", help="The port of a VM, or the uplink. Default: all ports.")
+    ] = None,
     seconds: Annotated[float | None, typer.Option("--seconds", min=0.0, help="Stop after this many seconds.")] = None,
-    count: Annotated[int, typer.Option("--count", "-c", min=0, help="Stop after this many packets.")] = 0,
+    count: Annotated[int, typer.Option("--count", "-c", min=0, help="Stop after this many packets; 0: no limit.")] = 0,
     file: Annotated[
         Path | None,
         typer.Option("-w", "--write", metavar="FILE", help="Write a pcapng file instead of showing packets."),

@@ -236,7 +236,7 @@ class HostProcess:
     def _detach(self, vm: str) -> bool:
         if vm not in self._vports:
             return False
-        # Removed last, so that a detach that failed half way can be requested once more.
+        # Removed last, so that a detach that failed half way can be retried.
         self._resumption.remove_vport(self._vports[vm][0])
         self._plane.detach(vm)
         self._exchange.detached(self._vports[vm][1])

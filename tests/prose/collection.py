@@ -13,8 +13,8 @@ PACKAGES = ("hoverboard", "controllers", "topologies", "experiments", "console",
 
 
 def documents() -> list[Path]:
-    """Markdown files at the top and in docs/."""
-    return sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+    """Markdown files at the top, in docs/ and in vagrant/."""
+    return sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("vagrant/*.md")])
 
 
 def modules() -> list[Path]:

@@ -15,6 +15,8 @@ from typer.main import get_command
 
 _Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 KINDS = ("document", "header", "docstring", "message", "help")
+_PARTS = {"where", "next_step"}  # keywords of errors whose texts people read
+_PRINTING = {"print", "print_progress"}
 _LOGGING = {"debug", "info", "warning", "error", "exception", "critical"}
 _NOT_PROSE = re.compile(r"^(```.*?^```|<!--.*?-->)", re.M | re.S)
 _INDENTED = re.compile(r"(?<=\n\n)(?:    .*\n|\n)+")
@@ -50,15 +52,17 @@ def of_document(path: Path, name: str) -> Iterator[Passage]:
 
 
 def of_module(path: Path, name: str) -> Iterator[Passage]:
-    """The passages of a Python file: docstrings, and the texts of what it raises and logs."""
+    """The passages of a Python file: docstrings, and the texts of what it raises, logs and prints."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         if isinstance(node, _Documented):
             yield from _docstring(node, name)
         elif isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
-            yield from _message(node.exc, name)
-        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _LOGGING:
-            yield from _message(node, name)
+            yield from _message(node.exc.args, name)
+        elif isinstance(node, ast.Call):
+            if _prints(node.func):
+                yield from _message(node.args, name)
+            yield from _message((each.value for each in node.keywords if each.arg in _PARTS), name)
 
 
 def of_help() -> Iterator[Passage]:
@@ -113,11 +117,26 @@ def _acts(node: ast.AST) -> bool:
     )
 
 
-def _message(call: ast.Call, name: str) -> Iterator[Passage]:
-    for argument in call.args:
-        text = _text(argument)
-        if text and " " in text:
-            yield Passage(f"{name}:{argument.lineno}", "message", text)
+def _prints(function: ast.expr) -> bool:
+    """Whether a call of it shows its arguments to people: print(), or a method of a logger."""
+    if isinstance(function, ast.Attribute):
+        return function.attr in _LOGGING
+    return isinstance(function, ast.Name) and function.id in _PRINTING
+
+
+def _message(arguments: Iterable[ast.expr], name: str) -> Iterator[Passage]:
+    for argument in arguments:
+        for text in _texts(argument):
+            if " " in text.strip():
+                yield Passage(f"{name}:{argument.lineno}", "message", text)
+
+
+def _texts(node: ast.expr) -> Iterator[str]:
+    """The strings that an argument can be: one, or both of `a if ... else b`."""
+    if isinstance(node, ast.IfExp):
+        yield from (*_texts(node.body), *_texts(node.orelse))
+    else:
+        yield _text(node)
 
 
 def _text(node: ast.expr) -> str:

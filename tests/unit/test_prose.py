@@ -85,11 +85,14 @@ class A:
             x: an argument.
                 It goes on.
         """
-        raise InputError(f"no {x} here", "word")
+        print("read it" if x else "read both of them", f"{x} words")
+        raise InputError(f"no {x} here", "word", where="the first line", next_step=f"write {x}, or leave it out")
     def g(self) -> int:
         """The number."""
         log.warning("lost %d of %s", 1, 2)
         raise ValueError("a long " + "message")
+    def h(self) -> str:
+        return failure("no message here", where="file.py", next_step="do this", title="nor this")
 '''
 
 
@@ -106,7 +109,13 @@ def test_the_passages_of_a_module(tmp_path: Path) -> None:
         ("docstring", "The number.", True, False),
         ("message", "no X here", False, False),
         ("message", "lost X of X", False, False),
+        ("message", "read both of them", False, False),
+        ("message", "read it", False, False),
+        ("message", "X words", False, False),
+        ("message", "the first line", False, False),
+        ("message", "write X, or leave it out", False, False),
         ("message", "a long message", False, False),
+        ("message", "do this", False, False),
     }
 
 
@@ -167,3 +176,7 @@ def test_the_place_of_a_passage_is_its_line(tmp_path: Path) -> None:
 def test_the_help_of_each_verb_is_looked_at() -> None:
     places = {passage.place for passage in passages.of_help()}
     assert {"hoverboard", "hoverboard up", "hoverboard up --check", "hoverboard vm add"} <= places
+
+
+def test_the_page_of_the_virtual_machine_is_looked_at() -> None:
+    assert collection.ROOT / "vagrant" / "README.md" in collection.documents()
