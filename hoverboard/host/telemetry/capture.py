@@ -1,7 +1,8 @@
 """The control side of packet capture: arms the engines' capture element, and writes its rings to a pcapng file.
 
 A separate thread drains the rings, so that a slow or closed output stops neither the engines nor the host's control
-loop. The capture ends after a count of packets, when the other end of its stop socket is closed, or when writing fails.
+thread. The capture ends after a count of packets, when the other end of its stop socket is closed, or when writing
+fails.
 """
 
 from __future__ import annotations
