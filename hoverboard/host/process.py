@@ -1,7 +1,7 @@
 """The host process: agent and dataplane of one VM host or Hoverboard (paper sections 3.2 and 4).
 
-One thread, the control loop, serves requests, dataplane events and timers, one after the other. The engines run in
-threads of their own and never wait for the control loop.
+The control thread serves requests, dataplane events and timers, one after the other. The engines run in
+threads of their own and never wait for the control thread.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class HostDataplane(Protocol):
-    """One generation of the dataplane on one host. The host's control loop makes all calls."""
+    """One generation of the dataplane on one host. The host's control thread makes all calls."""
 
     @property
     def checkpoint_source(self) -> CheckpointSource:
