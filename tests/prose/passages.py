@@ -1,6 +1,6 @@
 """Finds the text that people read: in documents, in docstrings, in messages, in `--help`.
 
-Each passage is plain text of one paragraph, list item, table cell or message.
+Each passage is plain text of one heading, paragraph, list item, table cell or message.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _PARTS = {"where", "next_step"}  # keywords of errors whose texts people read
 _PRINTING = {"print", "print_progress"}
 _LOGGING = {"debug", "info", "warning", "error", "exception", "critical"}
 _NOT_PROSE = re.compile(r"^(```.*?^```|<!--.*?-->)", re.M | re.S)
-_INDENTED = re.compile(r"(?<=\n\n)(?:    .*\n|\n)+")
+_HEADING = re.compile(r"#+ +")
 _LINK = re.compile(r"!?\[([^\]]*)\]\([^)]*\)")
 _ITEM = re.compile(r"\s*([-*+]|\d+\.)\s+")
 _SECTION = re.compile(r"(Args|Returns|Raises|Yields|Attributes|Note|Notes|Example|Examples):$")
@@ -28,7 +28,7 @@ _FIELD = re.compile(r"\*{0,2}\w+( \([^)]*\))?: ")
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """One paragraph, list item, table cell or message.
+    """One heading, paragraph, list item, table cell or message.
 
     Attributes:
         place: file and line, or the command whose help it is.
@@ -45,15 +45,15 @@ class Passage:
 
 
 def of_document(path: Path, name: str) -> Iterator[Passage]:
-    """The passages of a Markdown file. Code, comments and headings are left out."""
+    """The passages of a Markdown file. Code and comments are left out."""
     text = _NOT_PROSE.sub(lambda match: "\n" * match[0].count("\n"), path.read_text(encoding="utf-8"))
-    for line, block in _blocks(_without_drawings(text).splitlines()):
+    for line, block in _blocks(_without_drawings(text)):
         yield Passage(f"{name}:{line}", "document", _plain(block))
 
 
 def of_module(path: Path, name: str) -> Iterator[Passage]:
     """The passages of a Python file: docstrings, and the texts of what it raises, logs and prints."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = ast.parse(path.read_text(encoding="utf-8"), name)
     for node in ast.walk(tree):
         if isinstance(node, _Documented):
             yield from _docstring(node, name)
@@ -94,7 +94,7 @@ def _docstring(
         return
     kind = "header" if isinstance(node, ast.Module) else "docstring"
     begin = node.body[0].lineno
-    for number, (line, block) in enumerate(_blocks(_without_drawings(text).splitlines())):
+    for number, (line, block) in enumerate(_blocks(_without_drawings(text))):
         if _SECTION.match(block) or block.startswith(">>>"):
             continue
         yield Passage(
@@ -103,18 +103,27 @@ def _docstring(
         )  # fmt: skip
 
 
-def _without_drawings(text: str) -> str:
-    """The text without what stands indented in a paragraph of its own: code, trees, layouts."""
-    return _INDENTED.sub(lambda match: "\n" * match[0].count("\n"), f"{text}\n")
+def _without_drawings(text: str) -> list[str]:
+    """The lines, with empty ones for drawings and code: paragraphs that are indented by 4 more than their item."""
+    lines = []
+    before, margin, drawn = "text", 0, False
+    for line in text.splitlines():
+        indent = len(line) - len(line.lstrip())
+        if line.strip():
+            if indent == 0 and not before:
+                margin = 0
+            drawn = indent >= margin + 4 and (drawn or not before)
+            if not drawn and (item := _ITEM.match(line)):
+                margin = item.end()
+        before = line.strip()
+        lines.append("" if drawn else line)
+    return lines
 
 
 def _acts(node: ast.AST) -> bool:
     """Whether it is a function that is declared to return nothing."""
-    return (
-        isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        and isinstance(node.returns, ast.Constant)
-        and node.returns.value is None
-    )
+    returns = getattr(node, "returns", None)
+    return isinstance(returns, ast.Constant) and returns.value in (None, "None")
 
 
 def _prints(function: ast.expr) -> bool:
@@ -151,7 +160,7 @@ def _text(node: ast.expr) -> str:
 
 
 def _blocks(lines: Iterable[str]) -> Iterator[tuple[int, str]]:
-    """Paragraphs, list items, cells and named fields, each with its first line's number."""
+    """Headings, paragraphs, list items, cells and named fields, each with its first line's number."""
     begin, block = 0, [""]
     for number, line in enumerate([*lines, ""], 1):
         stripped = line.strip()
@@ -160,7 +169,9 @@ def _blocks(lines: Iterable[str]) -> Iterator[tuple[int, str]]:
         if (ends or starts) and any(block):
             yield begin, " ".join(block).strip()
             block = []
-        if stripped.startswith("|"):
+        if heading := _HEADING.match(line):
+            yield number, line[heading.end() :]
+        elif stripped.startswith("|"):
             cells = re.split(r"(?<!\\)\|", stripped.strip("|"))
             yield from ((number, cell.strip()) for cell in cells if re.search(r"[a-z]{2}", cell))
         elif not ends:
