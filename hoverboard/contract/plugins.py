@@ -62,7 +62,9 @@ def load_class(reference: str, base: type[Any], where: str = "", *, noun: str, n
         path = found[0] if found is not None else Path(reference)
         raise InputError(f"there is no Python file {path.name!r}", where=place, next_step=next_step)
     path, wanted = found
-    with user_code("the file", path, next_step=f"correct it; see the whole error with: hoverboard python {shlex.quote(str(path))}"):
+    with user_code(
+        "the file", path, next_step=f"correct it; see the whole error with: hoverboard python {shlex.quote(str(path))}"
+    ):
         module, fitting = _run(path, base)
     if wanted:
         return _named(module, wanted, fitting, place, noun, next_step)
