@@ -15,10 +15,14 @@
 set -Eeuo pipefail
 
 CHECKOUT=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
-PREFIX=${HOVERBOARD_PREFIX:-/opt/hoverboard}
-BIN=${HOVERBOARD_BIN:-/usr/local/bin}
+GIVEN_PREFIX=${HOVERBOARD_PREFIX:-/opt/hoverboard}
+PREFIX=$(realpath -m -- "$GIVEN_PREFIX") # without links, so that a folder has one name in all that is written and compared
+BIN=$(realpath -m -- "${HOVERBOARD_BIN:-/usr/local/bin}")
 LOG=${HOVERBOARD_LOG:-/var/log/hoverboard-bootstrap.log}
 VENV=$PREFIX/venv
+MARK=$PREFIX/made-by-bootstrap # written first and removed last: what is beside it is ours
+# What this script makes in PREFIX, apart from the environment and the mark.
+MADE=(bin/run-in bin/run-in.new installed requirements.txt checkout compiled set-up-seconds debian-packages)
 LOCK=/run/hoverboard-bootstrap.lock
 POLICY=/usr/sbin/policy-rc.d
 POLICY_MARK="# hoverboard-bootstrap: removed when it ends"
@@ -63,6 +67,25 @@ need_space() { # DIRECTORY: dies when its file system has less than NEED_MB free
     free=$(df --output=avail -m "$directory" | tail -n 1 | tr -d ' ')
     [ "$free" -ge "$NEED_MB" ] ||
         die "no space: $free MB free at $directory, $NEED_MB MB needed; make room, or set HOVERBOARD_PREFIX to another disk"
+}
+
+is_ours() { # whether this script has made what is in PREFIX
+    [ ! -f "$MARK" ] || return 0
+    # Before there was a mark: the command for the tests, and an environment with Hoverboard in it, or none.
+    grep -qsF "Hoverboard's environment: " "$PREFIX/bin/run-in" || return 1
+    [ ! -e "$VENV" ] || compgen -G "$VENV/lib/python3*/site-packages/hoverboard-*.dist-info" >/dev/null
+}
+
+mark_prefix() { # dies when the files in PREFIX are those of others
+    local name
+    if ! is_ours; then
+        for name in venv "${MADE[@]}"; do
+            [ ! -e "$PREFIX/$name" ] ||
+                die "$PREFIX/$name was not made by this script; remove it, or set HOVERBOARD_PREFIX to another folder"
+        done
+    fi
+    mkdir -p "$PREFIX"
+    [ -f "$MARK" ] || echo "bootstrap.sh of Hoverboard made venv/ and what it needs; 'bootstrap.sh uninstall' removes them" >"$MARK"
 }
 
 take_lock() {
@@ -152,7 +175,6 @@ install_packages() {
     put_policy
     quietly "installing Debian packages" "$APT_SECONDS" "${apt[@]}" install --no-install-recommends --no-upgrade "${missing[@]}"
     remove_policy
-    mkdir -p "$PREFIX"
     printf '%s\n' "${missing[@]}" >>"$PREFIX/debian-packages" # for `uninstall`, which names them
     # A run starts its own etcd members. The service of the package, which is new here, must not start at the next boot.
     if [[ " ${missing[*]} " == *" etcd-server "* ]] && [ -d /run/systemd/system ]; then
@@ -183,7 +205,6 @@ PYTHON
 
 make_environment() { # MODE
     local mode=$1 wanted installed extras=()
-    mkdir -p "$PREFIX"
     if ! "$VENV/bin/python" -c 'import pip' >/dev/null 2>&1; then
         report "making a virtual environment in $VENV"
         need_space "$PREFIX"
@@ -261,8 +282,15 @@ load_kernel_modules() {
 
 # --- removing it again --------------------------------------------------------------------------------------------
 
-# What this script makes in PREFIX, apart from the environment.
-MADE=(bin/run-in bin installed requirements.txt checkout compiled set-up-seconds debian-packages)
+starts_ours() { # FILE: whether it is a command that starts PREFIX's environment, also by another name of PREFIX
+    local path
+    path=$(sed -n 's|^exec "\(.*\)/bin/hoverboard" "$@"$|\1|p' "$1" 2>/dev/null) || return 1
+    [ -n "$path" ] && [ "$(realpath -m -- "$path")" = "$(realpath -m -- "$VENV")" ]
+}
+
+remove_if_empty() { # DIRECTORY: a link to one stays
+    if [ -d "$1" ] && [ ! -L "$1" ]; then rmdir --ignore-fail-on-non-empty "$1"; fi
+}
 
 uninstall() { # removes what this script has made, and nothing else that may be in the same directories
     local state=${HOVERBOARD_STATE_DIR:-/run/hoverboard} packages=() name
@@ -270,21 +298,26 @@ uninstall() { # removes what this script has made, and nothing else that may be 
         die "a run is up, or has left something; end it first: sudo hoverboard down --all"
     fi
     remove_policy # one that a killed bootstrap left
-    if [ -f "$PREFIX/debian-packages" ]; then mapfile -t packages < <(sort -u "$PREFIX/debian-packages"); fi
-    if [ -e "$PREFIX" ]; then
-        [ -f "$VENV/pyvenv.cfg" ] || [ -f "$PREFIX/debian-packages" ] || die "$PREFIX was not made by this script; it is left alone"
-        rm -rf "$VENV"
-        for name in "${MADE[@]}"; do
-            if [ -d "$PREFIX/$name" ]; then rmdir --ignore-fail-on-non-empty "$PREFIX/$name"; else rm -f "$PREFIX/$name"; fi
-        done
-        rmdir --ignore-fail-on-non-empty "$PREFIX"
+    if [ -d "$PREFIX" ]; then is_ours || die "$PREFIX was not made by this script; it is left alone"; fi
+    # First, because it may be in PREFIX, and because it must not stay without an environment.
+    for name in hoverboard hoverboard.new; do
+        if [ -f "$BIN/$name" ] && starts_ours "$BIN/$name"; then
+            rm -f "$BIN/$name"
+            report "removed $BIN/$name"
+        fi
+    done
+    if [ -d "$PREFIX" ]; then
+        if [ -f "$PREFIX/debian-packages" ]; then mapfile -t packages < <(sort -u "$PREFIX/debian-packages"); fi
+        echo "being removed" >"$MARK" # an environment from before there was a mark: the removal can be repeated
+        rm -rf "$(realpath -m -- "$VENV")" "$VENV"
+        for name in "${MADE[@]}"; do rm -f "$PREFIX/$name"; done
+        remove_if_empty "$PREFIX/bin"
+        rm -f "$MARK"
+        remove_if_empty "$PREFIX"
         if [ -e "$PREFIX" ]; then report "$PREFIX holds other files and stays"; else report "removed $PREFIX"; fi
+        if [ -L "${GIVEN_PREFIX%/}" ]; then report "the link ${GIVEN_PREFIX%/} stays"; fi
     else
         report "there is no $PREFIX"
-    fi
-    if [ -f "$BIN/hoverboard" ] && grep -qF "exec \"$VENV/bin/hoverboard\"" "$BIN/hoverboard"; then
-        rm -f "$BIN/hoverboard"
-        report "removed $BIN/hoverboard"
     fi
     if [ "${#packages[@]}" -gt 0 ]; then
         report "these Debian packages were installed for Hoverboard and stay: ${packages[*]}"
@@ -308,6 +341,7 @@ export LC_ALL=C.UTF-8
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 umask 022
 if [ "$mode" = uninstall ]; then
+    trap 'die "line $LINENO failed: $BASH_COMMAND"' ERR
     take_lock
     uninstall
     exit
@@ -323,6 +357,7 @@ trap 'die "line $LINENO failed: $BASH_COMMAND (details: $LOG)"' ERR
 
 SECONDS=0
 remove_policy # one that a killed bootstrap left
+mark_prefix
 install_packages
 [ -x "$PYTHON" ] || die "$PYTHON is missing although its package is installed"
 load_kernel_modules

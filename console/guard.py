@@ -6,6 +6,7 @@ With HOVERBOARD_DEBUG=1 tracebacks are shown, for people who work on the testbed
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import sys
@@ -16,10 +17,11 @@ import typer
 from typer.core import TyperGroup
 from typing_extensions import override
 
-from hoverboard.contract.errors import HoverboardError
+from hoverboard.contract.errors import HoverboardError, MachineError
 
 _INTERRUPTED = 130  # as shells report SIGINT
 _INTERNAL = 70  # EX_SOFTWARE
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
 def debugging() -> bool:
@@ -34,9 +36,13 @@ def print_error(error: HoverboardError) -> None:
 
 @contextlib.contextmanager
 def report_errors() -> Iterator[None]:
-    """End the command with the message and the exit code of an error that the block raises."""
+    """End the command with the message and the exit code of an error that the block raises.
+
+    Output that the block has printed is flushed, so that a fault of that shows here too.
+    """
     try:
-        yield
+        with _flushed_output():
+            yield
     except HoverboardError as error:
         if debugging():
             raise
@@ -47,11 +53,16 @@ def report_errors() -> Iterator[None]:
         raise typer.Exit(_INTERRUPTED) from None
     except BrokenPipeError:
         # The reader of our output has gone (`| head`). That is no fault, but nothing can be flushed any more.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output()
         raise typer.Exit(0) from None
     except (OSError, ValueError, TypeError, KeyError, AttributeError, ImportError, AssertionError) as error:
         if debugging():
             raise
+        if isinstance(error, OSError) and error.errno in _NO_SPACE:
+            full = _no_space(error)
+            print_error(full)
+            _discard_unwritten_output()
+            raise typer.Exit(full.exit_code) from None
         print(
             f"hoverboard: internal error: {type(error).__name__}: {error}\n"
             "  -> this is a fault of the testbed; repeat the command with HOVERBOARD_DEBUG=1 and report the traceback",
@@ -60,8 +71,47 @@ def report_errors() -> Iterator[None]:
         raise typer.Exit(_INTERNAL) from None
 
 
+@contextlib.contextmanager
+def _flushed_output() -> Iterator[None]:
+    """Flush stdout after the block, unless it raises an error."""
+    try:
+        yield
+    except typer.Exit:
+        sys.stdout.flush()
+        raise
+    sys.stdout.flush()
+
+
+def _discard_output() -> None:
+    """Send what is not written yet, and all later output, to /dev/null: Python flushes stdout once more at its end."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, sys.stdout.fileno())
+    os.close(null)
+
+
+def _discard_unwritten_output() -> None:
+    """Discard all output when what is there already cannot be flushed."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _discard_output()
+
+
+def _no_space(error: OSError) -> MachineError:
+    """The error for a full disk. The system names the file only when it opens or makes one."""
+    where = "" if error.filename is None else str(error.filename)
+    what = f"{'it' if where else 'the output or a file'} cannot be written: {(error.strerror or 'no space').lower()}"
+    step = "make room on that disk" if where else "make room on the disk, or send the output to another place"
+    return MachineError(what, where=where, next_step=step)
+
+
 class GuardedGroup(TyperGroup):
     """A group of commands whose errors are reported without a traceback."""
+
+    @override
+    def make_context(self, *args: Any, **options: Any) -> Any:
+        with report_errors():  # `--version` and `--help` print here
+            return super().make_context(*args, **options)
 
     @override
     def invoke(self, ctx: Any) -> Any:

@@ -104,7 +104,7 @@ def up(
         "store": store,
     }  # fmt: skip
     if check:
-        _print_check(file, options, control, as_json)
+        _print_check(file, run, options, control, as_json)
         return
     if as_json and not detach:
         raise InputError("--json needs --detach", where="up", next_step="add --detach, or leave --json out")
@@ -137,14 +137,18 @@ def up(
         print(f"run {name!r} is up; end it with: hoverboard down --run {name}")
 
 
-def _print_check(file: str, options: dict[str, Any], control: dict[str, Any], as_json: bool) -> None:
+def _print_check(file: str, run: str | None, options: dict[str, Any], control: dict[str, Any], as_json: bool) -> None:
+    """Print whether `Testbed` takes these arguments: its checks, without those of the machine."""
     from hoverboard.contract.change_documents import Checked
     from topologies.cluster.control_processes import ControlLayout
-    from topologies.run.run_options import with_options
-    from topologies.spec import schema
+    from topologies.processes.run_directory import RunDirectory
+    from topologies.run.run_options import check_start, with_options
+    from topologies.spec import external, schema
 
-    ControlLayout.of(**control)
+    layout = ControlLayout.of(**control)
     topology = with_options(schema.load(file), **options)
+    check_start(topology, layout, RunDirectory.of(run or topology.name))
+    _print_notes(external.notes(topology))
     found: Checked = {
         "ok": True,
         "name": topology.name,

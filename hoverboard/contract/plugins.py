@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import importlib.util
 import inspect
+import shlex
 import sys
 import traceback
 from collections.abc import Iterator
@@ -61,7 +62,9 @@ def load_class(reference: str, base: type[Any], where: str = "", *, noun: str, n
         path = found[0] if found is not None else Path(reference)
         raise InputError(f"there is no Python file {path.name!r}", where=place, next_step=next_step)
     path, wanted = found
-    with user_code("the file", path, next_step="correct it; run it with python to see the whole error"):
+    with user_code(
+        "the file", path, next_step=f"correct it; see the whole error with: hoverboard python {shlex.quote(str(path))}"
+    ):
         module, fitting = _run(path, base)
     if wanted:
         return _named(module, wanted, fitting, place, noun, next_step)

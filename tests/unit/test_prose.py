@@ -96,10 +96,10 @@ class A:
         """The number."""
         log.warning("lost %d of %s", 1, 2)
         raise ValueError("a long " + "message")
-    def i(self) -> "None":
-        """Act."""
     def h(self) -> str:
         return failure("no message here", where="file.py", next_step="do this", title="nor this")
+    def i(self) -> "None":
+        """Act."""
 '''
 
 

@@ -21,10 +21,11 @@ from topologies.cluster.cluster_management import ClusterManagement, Entities, P
 from topologies.cluster.control_processes import ControlLayout
 from topologies.cluster.global_plane import GlobalPlane
 from topologies.cluster.manager import ClusterManager
+from topologies.cluster.region_checks import check_regions
 from topologies.processes.deadlines import wait_for
 from topologies.processes.launcher import Launcher
 from topologies.processes.supervisor import Supervisor
-from topologies.spec.region_scopes import PlaneScope, check_same_region, region_by_node
+from topologies.spec.region_scopes import PlaneScope, region_by_node
 from topologies.spec.topology import Model, ServerSpec, Topology, to_entities
 
 if TYPE_CHECKING:
@@ -58,19 +59,8 @@ class RegionalClusterManager(ClusterManagement):
     def __init__(
         self, topology: Topology, layout: ControlLayout, directory: Path, logs: Path, launcher: Launcher
     ) -> None:
-        if layout.processes:
-            raise InputError(
-                "with regions, each control plane is one process", where="--control-plane",
-                next_step="leave the option out, or use a topology without `wan`",
-            )  # fmt: skip
-        if not model_named(topology.model).facts().scoped:
-            raise InputError(
-                f"model {topology.model} does not work with `wan`", where="--model",
-                next_step=f"use one of: {choices(scoped=True)}",
-            )  # fmt: skip
-        entities = to_entities(topology)
-        check_same_region(entities)
-        self._regions = region_by_node(entities)
+        check_regions(topology, layout)
+        self._regions = region_by_node(to_entities(topology))
         self.regional: dict[str, ClusterManager] = {}
         self.globals: dict[str, GlobalPlane] = {}
         for number, region in enumerate(topology.regions):

@@ -1,6 +1,6 @@
-"""Options of `hoverboard up` and of `Testbed` that replace what a topology file says.
+"""Options of `hoverboard up` and of `Testbed`: those that replace what a topology file says, and checks of all.
 
-Reads the files of a model or an offload policy, and nothing else.
+Reads the files of a model or an offload policy, and nothing else. It starts and makes nothing.
 """
 
 from __future__ import annotations
@@ -10,6 +10,9 @@ from dataclasses import replace
 
 from controllers.vmc.offload.policy_file import find_policy
 from hoverboard.contract.entities import Dataplane, Scheduling
+from topologies.cluster.control_processes import ControlLayout
+from topologies.cluster.region_checks import check_regions
+from topologies.processes.run_directory import RunDirectory
 from topologies.spec.topology import Model, Topology, check_enforced, check_model
 
 
@@ -44,3 +47,19 @@ def with_options(
         topology = replace(topology, scheduling=scheduling)
     check_enforced(topology)
     return topology
+
+
+def check_start(topology: Topology, layout: ControlLayout, directory: RunDirectory) -> None:
+    """Check that a run of this topology can start, as far as the machine does not decide that.
+
+    Args:
+        topology: with the options of `with_options`.
+        layout: of the control plane.
+        directory: of the run; it need not exist.
+
+    Raises:
+        InputError: the layout does not fit the topology, or the path of a socket of the run is too long.
+    """
+    if topology.wan is not None:
+        check_regions(topology, layout)
+    directory.check_socket_paths([server.name for server in topology.servers])

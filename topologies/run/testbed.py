@@ -31,7 +31,7 @@ from topologies.processes.signals import defer_signals
 from topologies.run import apply, status, up, vm_changes
 from topologies.run.holder_server import HolderServer
 from topologies.run.run import Run, State
-from topologies.run.run_options import with_options
+from topologies.run.run_options import check_start, with_options
 from topologies.spec import schema
 from topologies.spec.topology import FABRIC, Model, Topology, VMSpec, check_model
 
@@ -55,7 +55,7 @@ class Testbed:
         state_dir: directory for the files of runs; default: HOVERBOARD_STATE_DIR, or /run/hoverboard.
 
     Raises:
-        InputError: an argument is wrong, or does not fit the topology.
+        InputError: an argument is wrong, or does not fit the topology, or a path is too long.
     """
 
     __test__ = False  # not a pytest class
@@ -79,6 +79,7 @@ class Testbed:
         self._resolved = resolved
         self._layout = control if control is not None else ControlLayout()
         self.directory = RunDirectory.of(run or resolved.name, state_dir)
+        check_start(resolved, self._layout, self.directory)
         self.run = self.directory.run
         self.datapath_type = ovs_daemons.datapath_type()
         self._run: Run | None = None  # the latest run, even when it is down
@@ -95,7 +96,6 @@ class Testbed:
             prepared: called once the run has its directory and serves requests.
 
         Raises:
-            InputError: the control plane's layout does not fit the topology, or a path is too long.
             RunError: the run is up already, or a part of it did not come up.
             MachineError: the machine lacks a privilege, a kernel feature or a tool.
         """
@@ -114,7 +114,6 @@ class Testbed:
         up.check_machine()
         for server in self.topology.servers:
             ovs_daemons.check_generation(server.dataplane, self.datapath_type, where=server.name)
-        self.directory.check_socket_paths([server.name for server in self.topology.servers])
         with self._undone_on_failure(before=self._run):
             self._make_run(progress)
             run = self._current_run()

@@ -143,6 +143,39 @@ def test_check_looks_at_the_other_options_too(options: tuple[str, ...], message:
     assert (shown.exit_code, message in shown.stderr) == (2, True), shown.stderr
 
 
+@pytest.mark.parametrize(
+    ("file", "options", "message"),
+    [
+        ("two-regions", ("--control-plane", "processes"), "with regions, each control plane is one process"),
+        ("two-regions", ("--model", "on-demand"), "model on-demand does not work with `wan`"),
+        ("two-hosts", ("--run", "bad name/../x"), "is not a name for a run"),
+        ("two-hosts", ("--run", "a" * 41), "is not a name for a run"),
+    ],
+)
+def test_check_fails_where_up_does(file: str, options: tuple[str, ...], message: str) -> None:
+    shown = runner.invoke(app, ["up", file, "--check", *options])
+    assert (shown.exit_code, message in shown.stderr, shown.stdout) == (2, True, ""), shown.stderr
+
+
+def test_check_fails_where_the_sockets_of_the_run_have_too_long_paths(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOVERBOARD_STATE_DIR", "/" + "s" * 100)
+    shown = runner.invoke(app, ["up", "two-hosts", "--check"])
+    assert (shown.exit_code, shown.stdout) == (2, "")
+    assert "longer than a Unix socket's path may be" in shown.stderr
+
+
+def test_check_prints_the_notes_of_the_topology_like_up(tmp_path: Path) -> None:
+    file = tmp_path / "external.yaml"
+    file.write_text(
+        "hosts:\n  - {name: h1, dataplane: fastpath, program: external, controller: 'tcp:127.0.0.1:6653'}\n"
+        "networks:\n  - {name: blue, vni: 100, subnet: 10.0.0.0/24, vms: 1}\n"
+    )
+    shown = runner.invoke(app, ["up", str(file), "--check", "--json"])
+    assert shown.exit_code == 0, shown.stderr
+    assert json.loads(shown.stdout)["ok"]
+    assert shown.stderr.startswith("note: host h1 is programmed by tcp:127.0.0.1:6653")
+
+
 def test_check_shows_the_model_that_an_option_sets() -> None:
     shown = runner.invoke(app, ["up", "two-hosts", "--check", "--model", "gateway", "--json"])
     assert json.loads(shown.stdout)["model"] == "gateway"

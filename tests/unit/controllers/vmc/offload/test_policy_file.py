@@ -63,7 +63,7 @@ def test_of_several_policies_in_a_file_the_named_one_is_loaded(tmp_path: Path) -
     [
         (None, ":Mine", "there is no Python file 'mine.py'", "{}:Mine", EXAMPLE),
         ("x = 1\n\nx / 0", ":Mine", "the file raised ZeroDivisionError: division by zero", "{}:3",
-         "correct it; run it with python to see the whole error"),
+         "correct it; see the whole error with: hoverboard python {}"),
         ("class Mine: pass", ":Mine", "'Mine' is no offload policy", "{}:Mine", EXAMPLE),
         (GOOD, ":OffloadPolicy", "'OffloadPolicy' is no offload policy", "{}:OffloadPolicy", EXAMPLE),
         (TWO, "", "name one offload policy: the file has Everything, Nothing", "{}",
@@ -81,4 +81,4 @@ def test_a_bad_policy_file_is_refused_in_full(
     with pytest.raises(InputError) as refused:
         load_policy(f"{file}{name}", OffloadSettings())
     assert re.fullmatch(message, refused.value.what)
-    assert (refused.value.where, refused.value.next_step) == (where.format(file), next_step)
+    assert (refused.value.where, refused.value.next_step) == (where.format(file), next_step.format(file))
