@@ -36,7 +36,7 @@ BAR = 1.3
 SIZES = (1448, 65_536)  # a TCP payload of an Ethernet frame; a whole segment
 _BATCH, _BATCH_BYTES = 32, 1 << 16  # the limits of a coprocessor's batch
 _SPARE = 128  # bytes of room behind each frame, as the fast path leaves them
-_STAGE_MAX = 64_000  # GUEST_GSO_MAX: a guest sends no larger packets
+_STAGE_MAX = 64_000  # GUEST_GSO_MAX: a VM sends no larger packets
 _HERE, _THERE = IPv4Address("172.16.0.1"), IPv4Address("172.16.0.2")
 
 # The contestants. "seal" and "open" are the stage's call into AES-GCM for each packet.

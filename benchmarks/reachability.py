@@ -179,7 +179,7 @@ def key(what: str, size: int) -> str:
 
 
 def _flow_count(testbed: Testbed, server: str) -> int:
-    """The number of flows that `ovs-ofctl dump-flows` lists on a server."""
+    """The number of flows that `ovs-ofctl dump-flows` lists on a node."""
     return len(testbed.flows(server)["openflow"])
 
 

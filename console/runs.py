@@ -21,7 +21,7 @@ def choose(given: str | None, runs: list[str]) -> str:
     """The given run, or else the only one of `runs`.
 
     Raises:
-        RunError: none is given, and there is not exactly one.
+        RunError: no name is given, and not exactly one run is up.
     """
     if given is not None:
         return given

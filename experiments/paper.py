@@ -31,7 +31,7 @@ class Curve:
         return tuple(float(one) for one in self.x)
 
     def at(self, x: str) -> float:
-        """The y value at a name on the x axis. KeyError: there is none."""
+        """The y value at a name on the x axis. KeyError: the axis has no such name."""
         return dict(zip(self.x, self.y, strict=True))[x]
 
 
@@ -42,7 +42,7 @@ def _rows() -> tuple[dict[str, str], ...]:
 
 
 def curve(figure: str, series: str) -> Curve:
-    """A series of a figure, for example curve("11a", "hoverboard"). KeyError: there is none."""
+    """A series of a figure, for example curve("11a", "hoverboard"). KeyError: there is no such series."""
     rows = [row for row in _rows() if row["figure"] == figure and row["series"] == series]
     if not rows:
         raise KeyError(f"figure {figure} has no series {series}")

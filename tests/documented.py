@@ -3,7 +3,7 @@
 The comment in the line before a fenced block is its mark:
 
 - `<!-- tested -->`: each of its commands succeeds, and takes seconds. They run in CI.
-- `<!-- tested: fails -->`: as `tested`, but each command ends with an error, as the text says.
+- `<!-- tested: fails -->`: as `tested`, but each command ends with an error of its own, as the text says.
 - `<!-- tested: NAME -->`: a file, which is written for the commands after it.
 - `<!-- tested: long -->`: as `tested`, but in the long ring.
 - `<!-- tested from a clone -->`: commands that set Hoverboard up or remove it. The long ring types them in a clone.
@@ -32,6 +32,7 @@ from tests.prose.collection import ROOT, documents
 LANGUAGES = {"sh", "yaml", "python", "toml", "text"}
 QUICK, FAILS, LONG = "tested", "tested: fails", "tested: long"
 FROM_CLONE, TEST_COMMAND = "tested from a clone", "test command"
+FOR_COMMANDS = (QUICK, FAILS, LONG, FROM_CLONE, TEST_COMMAND)
 IN_CI, IN_LONG_RING = (QUICK, FAILS), (QUICK, FAILS, LONG)
 _FILE = re.compile(r"tested: (?P<name>\S+\.\w+)")
 _PART = re.compile(r"part of (?P<file>\S+)")
@@ -40,7 +41,10 @@ _MARK = re.compile(r"<!-- (.*) -->")
 _FENCE = re.compile(r"```(.*)")
 _INDENTED = re.compile(r"(?: {4}|\t)\s*\S")
 _OTHER_FENCE = re.compile(r"\s+```|\s*~~~")
+_COMMENT = re.compile(r"(^|\s)#.*")
 _BAR_MISSED = "MISSED"
+# Exit codes of a shell that cannot execute a program, or does not find it.
+_NO_PROGRAM = (126, 127)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +84,29 @@ class Block:
     @property
     def is_marked(self) -> bool:
         """Whether the mark says how the block is tested."""
-        return self.mark in (*IN_LONG_RING, FROM_CLONE, TEST_COMMAND) or bool(self.file or self.part_of or self.shown)
+        return self.mark in FOR_COMMANDS or bool(self.file or self.part_of or self.shown)
+
+    def faults(self) -> list[str]:
+        """What is wrong with the block itself: its language, its mark, or no text."""
+        wrong = []
+        if self.language not in LANGUAGES:
+            wrong.append("unknown language")
+        if not self.text.strip():
+            wrong.append("empty")
+        if self.language == "text":
+            return wrong + ["output has no mark"] * bool(self.mark)
+        if not self.is_marked:
+            wrong.append("the line before it says how it is tested: see tests/documented.py")
+        if self.mark in FOR_COMMANDS and self.language != "sh":
+            wrong.append("a mark for commands, and no commands")
+        if (self.file or self.part_of) and self.language == "sh":
+            wrong.append("a mark for files, and commands")
+        return wrong
+
+    def uses(self, file: str) -> bool:
+        """Whether a command or line of the block names a file; a comment does not count."""
+        code = "\n".join(_COMMENT.sub("", line) for line in self.text.splitlines())
+        return self.language != "text" and re.search(rf"(?<![\w.-]){re.escape(file)}(?!\w)", code) is not None
 
     def commands(self) -> list[str]:
         """The commands of the block; a line that ends in a backslash goes on."""
@@ -90,19 +116,22 @@ class Block:
 
 def pages() -> dict[str, Path]:
     """All documents with commands that people type, by their path in the checkout."""
-    found = [*documents(), ROOT / "vagrant/README.md"]
-    return {path.relative_to(ROOT).as_posix(): path for path in found}
+    return {path.relative_to(ROOT).as_posix(): path for path in documents()}
 
 
 def blocks(path: Path) -> list[Block]:
-    """The fenced blocks of a document, in order."""
+    """The fenced blocks of a document, in order.
+
+    Raises:
+        ValueError: a fence is not closed.
+    """
     found = []
     lines = iter(enumerate(path.read_text(encoding="utf-8").splitlines(), 1))
     before = ""
     for number, line in lines:
         fence = _FENCE.fullmatch(line)
         if fence:
-            inside = _until_fence(lines)
+            inside = _until_fence(lines, f"{path.name}:{number}")
             mark = _MARK.fullmatch(before)
             found.append(Block(f"{path.name}:{number}", mark[1] if mark else "", fence[1], inside))
         before = line
@@ -127,20 +156,20 @@ def indented(path: Path) -> list[str]:
     before = ""
     for number, line in lines:
         if _FENCE.fullmatch(line):
-            _until_fence(lines)
+            _until_fence(lines, f"{path.name}:{number}")
         elif _OTHER_FENCE.match(line) or (_INDENTED.match(line) and not before.strip()):
             found.append(f"{path.name}:{number}")
         before = line
     return found
 
 
-def _until_fence(lines: Iterator[tuple[int, str]]) -> str:
-    inside = []
+def _until_fence(lines: Iterator[tuple[int, str]], place: str) -> str:
+    inside: list[str] = []
     for _, line in lines:
         if line == "```":
-            break
+            return "".join(inside)
         inside.append(f"{line}\n")
-    return "".join(inside)
+    raise ValueError(f"{place}: the fence is not closed")
 
 
 def commands_on_path(folder: Path, **programs: str) -> str:
@@ -189,7 +218,8 @@ def type_blocks(
                 code, printed = _type(command, work, environment, seconds)
                 # A benchmark that misses a bar ends with exit code 1. It has worked: no test asserts a time.
                 missed_a_bar = code == 1 and "-m benchmarks." in command and _BAR_MISSED in printed
-                as_documented = code > 0 if block.mark == FAILS else code == 0 or missed_a_bar
+                failed = code > 0 and code not in _NO_PROGRAM
+                as_documented = failed if block.mark == FAILS else code == 0 or missed_a_bar
                 assert as_documented, f"{block.place}: {command}: exit code {code}\n{printed}"
 
 
@@ -198,8 +228,8 @@ def _type(command: str, work: Path, environment: dict[str, str], seconds: float)
     # A file and no pipe: nothing waits for a program in the background to close it.
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output:
         process = subprocess.Popen(
-            ["bash", "-c", command], cwd=work, env=environment, stdin=subprocess.DEVNULL, stdout=output,
-            stderr=subprocess.STDOUT, start_new_session=True,
+            ["bash", "-o", "pipefail", "-c", command], cwd=work, env=environment, stdin=subprocess.DEVNULL,
+            stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
         try:
             code = process.wait(seconds)

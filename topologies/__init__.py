@@ -1,4 +1,4 @@
-"""Topologies on Mininet: servers, VMs, the fabric and their links; starts and stops everything of a run.
+"""Topologies on Mininet: hosts, Hoverboards, VMs, the fabric and their links; starts and stops everything of a run.
 
 It stands for the machines, NICs and cluster management of the paper. It imports only the layers below it: `controllers`
 and `hoverboard`.

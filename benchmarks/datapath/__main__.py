@@ -84,7 +84,7 @@ def options(argv: list[str] | None = None) -> argparse.Namespace:
         "--only", action="append", default=[], metavar="PART", help="cases with PART in their name; may be repeated"
     )
     parser.add_argument(
-        "--awake", action="store_true", help="measure latencies once more, with the CPUs kept from halting"
+        "--awake", action="store_true", help="measure latencies, too, while the CPUs are kept from halting"
     )
     parser.add_argument(
         "--scheduling", choices=get_args(Scheduling), default="adaptive", help="of the fast path's engines (adaptive)"

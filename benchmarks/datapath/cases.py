@@ -133,7 +133,7 @@ def packets(one: Contestant, case: Case, plan: Plan) -> Sample:
 
 
 def cpu_per_gigabyte(one: Contestant, case: Case, plan: Plan) -> Sample:
-    """CPU seconds of hosts, guests and the kernel for each 10^9 bytes of one TCP stream."""
+    """CPU seconds of hosts, VMs and the kernel for each 10^9 bytes of one TCP stream."""
     pair = one.pairs[case.where]
     members = run_cost.run_processes(one.run) if one.run is not None else []
     before = cpu_window.read()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -26,9 +27,10 @@ def page(document: Document) -> str:
         document: in the format that `benchmarks.harness.report` writes.
     """
     machine, code = document["machine"], document["code"]
-    changed = ", changed since" if code["changed"] else ""
+    changed = " with uncommitted changes" if code["changed"] else ""
+    command = re.sub(r"^python -m ", "hoverboard python -m ", document["command"])
     lines = [
-        f"`{document['command']}`, {document['taken'][:10]}, commit {code['commit'][:10]}{changed}; "
+        f"`{command}`, {document['taken'][:10]}, commit {code['commit'][:10]}{changed}; "
         f"{machine['cpu']}, {machine['cores']} cores, kernel {machine['kernel']}",
         "",
     ]

@@ -33,7 +33,7 @@ class Distribution:
 
 
 def distribution(values: Sequence[float]) -> Distribution:
-    """Order statistics of `values`; raises ValueError when there are none."""
+    """Order statistics of `values`; raises ValueError when there is no value."""
     if not values:
         raise ValueError("no samples")
     return Distribution(

@@ -2,7 +2,7 @@
 
 Sections:
 
-- virtual NIC: two guests, one forwarder
+- virtual NIC: two VMs, one forwarder
 - uplink: two forwarders and the fabric's bridge
 - sleep, sleep with two hosts, halting, waiting, settings: variants of the tap
 - calls: system calls alone

@@ -1,4 +1,4 @@
-"""The contestants: each kind of port, as the NIC of a guest or the uplink of a server."""
+"""The contestants: each kind of port, as the NIC of a VM or the uplink of a node."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hoverboard.contract.encapsulation import FABRIC_MTU, GUEST_MTU
 from topologies.emulation.devices import disable_offloads, entered, netlink
 
 _UMEM_FRAMES = 8192
-# Linear part of an outer packet: its headers and the guest's.
+# Linear part of an outer packet: its headers and the VM's.
 HEADER_LENGTH = 160
 
 Kind = Callable[[], contextlib.AbstractContextManager[Rig]]
@@ -138,7 +138,7 @@ def packet_sockets(builder: Builder, *, batched: bool, bypass: bool = True) -> N
 
 
 def xdp_sockets(builder: Builder, *, batch: int = 64) -> None:
-    """Build AF_XDP on veth, native mode; the guest sends MTU-sized frames with complete checksums."""
+    """Build AF_XDP on veth, native mode; the VM sends MTU-sized frames with complete checksums."""
     host = builder.namespace("port-host")
     memory = builder.keep_alive(np.zeros((_UMEM_FRAMES + 1) * xdp.FRAME, np.uint8))
     start = -memory.ctypes.data % xdp.FRAME
@@ -182,7 +182,7 @@ def uring_taps(builder: Builder) -> None:
 
 
 def two_hosts(builder: Builder, *, uplink: str, header_length: int = 0, spin_ns: int = DEFAULT_SPIN) -> None:
-    """Build two forwarders, guest to uplink each, and the fabric's bridge between their uplinks."""
+    """Build two forwarders, VM to uplink each, and the fabric's bridge between their uplinks."""
     fabric = builder.bridge("port-fabric", FABRIC_MTU)
     hosts = [builder.namespace(f"port-h{number}") for number in (1, 2)]
     for number, host in enumerate(hosts):

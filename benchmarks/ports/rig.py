@@ -1,4 +1,4 @@
-"""Two guests, and between them the kernel's bridge, or a forwarder on one kind of port.
+"""Two VMs, and between them the kernel's bridge, or a forwarder on one kind of port.
 
 All devices are in namespaces that end with the block; none is made outside of them.
 """
@@ -33,7 +33,7 @@ Job = Callable[[Words, Words], None]
 
 @dataclass(slots=True)
 class Rig:
-    """Two guests by the pids of their namespaces, the second one's address, and the threads between them.
+    """Two VMs by the pids of their namespaces, the second one's address, and the threads between them.
 
     Attributes:
         awake: during the measurement, idle cores of the whole machine spin instead of halting.
@@ -86,7 +86,7 @@ class Builder:
         return memory
 
     def configure(self, number: int, *, queue_length: int | None = None, segments: bool = True) -> None:
-        """Set address, MTU and segment size of eth0 of guest `number`, and set it up."""
+        """Set address, MTU and segment size of eth0 of VM `number`, and set it up."""
         with netlink(self.guests[number].pid) as route:
             index = index_of(route, "eth0")
             settings: dict[str, object] = {"mtu": GUEST_MTU, "state": "up"}
@@ -101,7 +101,7 @@ class Builder:
         self, number: int, *, flags: int = 0, queues: int = 1, sndbuf: int | None = None,
         queue_length: int | None = None, rps: str | None = None,
     ) -> list[int]:  # fmt: skip
-        """The descriptors of the queues of a new tap, which is eth0 of a guest."""
+        """The descriptors of the queues of a new tap, which is eth0 of a VM."""
         with entered(self.guests[number].pid):
             fds = [self.close_at_end(tap.open_queue("eth0", flags, sndbuf=sndbuf)) for _ in range(queues)]
         if rps is not None:

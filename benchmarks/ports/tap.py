@@ -1,6 +1,6 @@
 """Forwarding by read(), write() and poll(): taps, and packet sockets with the same virtio-net header.
 
-This is the engine's own way, without its other work. Between a guest and an uplink a frame gets a shim in place of the
+This is the engine's own way, without its other work. Between a VM and an uplink a frame gets a shim in place of the
 Geneve header. The shim is an outer Ethernet header, with the virtio-net header behind it.
 """
 
@@ -54,7 +54,7 @@ def open_queue(name: str, flags: int = 0, offloads: int = OFFLOADS, sndbuf: int 
 
 @compiled
 def wrap(data: Bytes, at: int, header_length: int) -> int:
-    """Put the shim before the guest's frame at data[at:]; returns the start of the outer frame.
+    """Put the shim before the VM's frame at data[at:]; returns the start of the outer frame.
 
     `header_length` (at most 255, and at most the frame) becomes hdr_len of the outer virtio-net header: the number of
     bytes that the kernel keeps linear.
@@ -85,7 +85,7 @@ def forward(
         batch: most frames in a batch of one port.
         batch_bytes: a batch ends when it has so many bytes.
         spin_ns: how long to spin before sleeping in poll(). Negative: spin so long, but only while it pays. On a core
-            that the guest needs itself, spinning delays the guest's next packet.
+            that the VM needs itself, spinning delays the VM's next packet.
         header_length: hdr_len of the outer virtio-net header, as in `wrap`; at most the length of the frame.
         stop: (1,) 1 ends the loop.
         stats: (4,) counters, written: FRAMES, PASSES, POLLS, LOST.

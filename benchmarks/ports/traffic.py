@@ -1,6 +1,6 @@
 """The load, the same for each port: one TCP stream, a flood of 64-byte UDP frames, 1-byte TCP round trips.
 
-Sockets are made inside the guests' namespaces; compiled threads of this process use them.
+Sockets are made inside the VMs' namespaces; compiled threads of this process use them.
 """
 
 from __future__ import annotations

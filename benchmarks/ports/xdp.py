@@ -1,7 +1,7 @@
 """AF_XDP on two veth devices: rings instead of system calls for each frame, one UMEM for both sockets.
 
 There is no loader: the program has five instructions (redirect to the socket of the receive queue, else pass). Frames
-carry no virtio-net header, so a guest cuts its segments and computes its checksums itself.
+carry no virtio-net header, so a VM cuts its segments and computes its checksums itself.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 VERBS = ("status", "flows", "offloads", "capture", "latency", "vm", "model", "apply", "doctor")
 _HELP = """\
-  status [NODE]          show servers, networks and counters, or one node
+  status [NODE]          show the run with its counters, or one node
   flows NODE             show the flows of a switch, and its flow table
   offloads               list VM pairs whose traffic goes host to host
   capture NODE [PORT]    show packets inside the data plane; Ctrl-C ends it

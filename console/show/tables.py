@@ -46,7 +46,7 @@ def milliseconds(value: float | None) -> str:
 
 
 def _state(server: documents.Server) -> str:
-    """The state of a server, and who programs it if that is not our control plane."""
+    """The state of a node, and who programs it if that is not our control plane."""
     state = server.get("state", "up")
     return f"{state}, {server['program']}" if "program" in server else state
 
@@ -58,7 +58,7 @@ def status(document: documents.Status) -> list[Table]:
     made = [
         table(
             heading,
-            ("server", "dataplane", "datapath", "state", "VMs"),
+            ("node", "dataplane", "datapath", "state", "VMs"),
             (
                 (
                     server["name"], server["dataplane"], server["datapath_type"], _state(server),
@@ -158,7 +158,7 @@ def supervision(document: documents.Supervision) -> Table:
     """Processes that died, with their state and their restarts."""
     return table(
         f"{document['restarts']} restarts of {document['watched']} processes",
-        ("process", "server", "state", "#restarts", "last"),
+        ("process", "node", "state", "#restarts", "last"),
         (
             (row["what"], row["server"] or "", row["state"], row["restarts"], row["last"] or "")
             for row in document["processes"]

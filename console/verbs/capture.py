@@ -19,6 +19,7 @@ from hoverboard.contract.errors import InputError, MachineError
 from hoverboard.contract.generations import facts
 
 if TYPE_CHECKING:
+    from hoverboard.contract.node_documents import CaptureSummary
     from topologies.client.inspect import InspectedNode
     from topologies.client.run_client import RunClient
 
@@ -27,9 +28,11 @@ _NO_TCPDUMP = "apt-get install tcpdump"
 
 def capture(
     node: Node,
-    port: Annotated[str | None, typer.Argument(metavar="[VM|uplink]", help="Default: all ports of the node.")] = None,
+    port: Annotated[
+        str | None, typer.Argument(metavar="[VM|uplink]", help="The port of a VM, or the uplink. Default: all ports.")
+    ] = None,
     seconds: Annotated[float | None, typer.Option("--seconds", min=0.0, help="Stop after this many seconds.")] = None,
-    count: Annotated[int, typer.Option("--count", "-c", min=0, help="Stop after this many packets.")] = 0,
+    count: Annotated[int, typer.Option("--count", "-c", min=0, help="Stop after this many packets; 0: no limit.")] = 0,
     file: Annotated[
         Path | None,
         typer.Option("-w", "--write", metavar="FILE", help="Write a pcapng file instead of showing packets."),
@@ -66,9 +69,13 @@ def capture(
     if as_json:
         print_json({"file": str(file), "node": place.node, "ports": running.ports, **summary})
     else:
-        print_progress(
-            f"{summary['packets']} packets{f' in {file}' if file else ''}; {summary['lost']} lost: the ring was full"
-        )
+        print_progress(summary_line(summary, file))
+
+
+def summary_line(summary: CaptureSummary, file: Path | None) -> str:
+    """The last line of a capture: packets, the file, and losses with their reason, if there are any."""
+    line = f"{summary['packets']} packets{f' in {file}' if file else ''}"
+    return f"{line}; {summary['lost']} lost: the ring was full" if summary["lost"] else line
 
 
 @contextlib.contextmanager

@@ -9,12 +9,12 @@ from typing import Annotated
 import typer
 
 from console import runs
-from console.verbs.options import Run
+from console.verbs.options import Node, Run
 from hoverboard.contract.errors import InputError, MachineError
 
 
 def execute(
-    node: Annotated[str, typer.Argument(metavar="NODE", help="A host, a Hoverboard or a VM.")],
+    node: Node,
     command: Annotated[list[str], typer.Argument(metavar="-- CMD ...", help="The command and its arguments.")],
     run: Run = None,
 ) -> None:

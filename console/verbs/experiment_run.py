@@ -48,7 +48,9 @@ def run(
     out: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="Folder for the results. Default: results/NAME-DATE.")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue the results in --out: measure only what is missing.")
+    ] = False,
     quick: Annotated[
         bool, typer.Option("--quick", help="Take a first look: fewer and smaller points, each once.")
     ] = False,
@@ -66,7 +68,7 @@ def run(
     if scheduler is None:
         runs.need_root("experiment run")
     if resume and out is None:
-        raise InputError("--resume needs the folder of a run", where="--resume", next_step="add --out DIR")
+        raise InputError("--resume needs the folder with the results", where="--resume", next_step="add --out DIR")
     if name == _ALL and (settings or sweep):
         raise InputError(
             "--set and --sweep work for one experiment only", where=_ALL, next_step="run one experiment by its name"

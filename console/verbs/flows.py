@@ -12,7 +12,7 @@ from console.verbs.options import Json, Run
 
 
 def flows(
-    node: Annotated[str, typer.Argument(metavar="NODE", help="A host or a Hoverboard.")],
+    node: Annotated[str, typer.Argument(metavar="NODE", help="A host or a Hoverboard: a VM has no switch.")],
     run: Run = None,
     as_json: Json = False,
 ) -> None:

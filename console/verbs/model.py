@@ -39,7 +39,7 @@ def model_set(
 
 @app.command("show")
 def model_show(run: Run = None, as_json: Json = False) -> None:
-    """Show the programming model of a run, and how many flows each server has."""
+    """Show the programming model of a run, and how many flows each host and Hoverboard has."""
     runs.need_root("model show")
     from hoverboard.contract.change_documents import ModelShown
     from topologies.client.run_client import RunClient

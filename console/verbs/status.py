@@ -12,11 +12,13 @@ from console.verbs.options import Json, Run
 
 
 def status(
-    node: Annotated[str | None, typer.Argument(metavar="[NODE]", help="Show one node instead of the run.")] = None,
+    node: Annotated[
+        str | None, typer.Argument(metavar="[NODE]", help="A host, a Hoverboard or a VM. Default: the whole run.")
+    ] = None,
     run: Run = None,
     as_json: Json = False,
 ) -> None:
-    """Show servers, networks, VMs and counters of a run, or one node with its drops by reason."""
+    """Show hosts, Hoverboards, networks, VMs and counters of a run, or one node with its drops by reason."""
     runs.need_root("status")
     from topologies.client.run_client import RunClient
 

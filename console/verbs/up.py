@@ -28,7 +28,7 @@ ModelOption = Annotated[
 ]
 DataplaneOption = Annotated[
     Dataplane | None,
-    typer.Option("--dataplane", help="Dataplane generation of all servers, to use instead of the file's."),
+    typer.Option("--dataplane", help="Dataplane generation of all hosts and Hoverboards, instead of the file's."),
 ]
 
 SchedulingOption = Annotated[
@@ -42,6 +42,7 @@ OffloadPolicyOption = Annotated[
 ]
 
 # One process for each role: docs/control-plane.md.
+_NEEDS_PROCESSES = "Needs `--control-plane processes`."
 ControlPlaneOption = Annotated[
     Literal["one-process", "processes"] | None,
     typer.Option("--control-plane", help="All roles in one process (default), or one process per role."),
@@ -49,21 +50,27 @@ ControlPlaneOption = Annotated[
 PartitionsOption = Annotated[
     int | None,
     typer.Option(
-        "--partitions", metavar="P", help="Partitions of the hosts. Each has its own VM controllers. Default: 1."
+        "--partitions",
+        metavar="P",
+        help=f"Partitions of the hosts. Each has its own VM controllers. Default: 1. {_NEEDS_PROCESSES}",
     ),
 ]
 ReplicasOption = Annotated[
     int | None,
     typer.Option(
-        "--replicas", metavar="R", help="VM controllers per partition. One of them is the master. Default: 3."
+        "--replicas",
+        metavar="R",
+        help=f"VM controllers per partition. One of them is the master. Default: 3. {_NEEDS_PROCESSES}",
     ),
 ]
 FrontEndsOption = Annotated[
-    int | None, typer.Option("--front-ends", metavar="F", help="OpenFlow front ends. Default: 1.")
+    int | None, typer.Option("--front-ends", metavar="F", help=f"OpenFlow front ends. Default: 1. {_NEEDS_PROCESSES}")
 ]
 StoreOption = Annotated[
     Literal["embedded", "etcd"] | None,
-    typer.Option("--store", help="Store for elections: embedded in the fabric manager (default), or etcd."),
+    typer.Option(
+        "--store", help=f"Store for elections: embedded in the fabric manager (default), or etcd. {_NEEDS_PROCESSES}"
+    ),
 ]
 
 
@@ -155,9 +162,13 @@ def _print_check(file: str, run: str | None, options: dict[str, Any], control: d
         print_json(found)
     else:
         print(
-            f"{file}: fine: {found['hosts']} hosts, {found['hoverboards']} Hoverboards, "
-            f"{found['networks']} networks, {found['vms']} VMs, model {topology.model}"
+            f"{file}: fine: {_count(found['hosts'], 'host')}, {_count(found['hoverboards'], 'Hoverboard')}, "
+            f"{_count(found['networks'], 'network')}, {_count(found['vms'], 'VM')}, model {topology.model}"
         )
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
 def _print_notes(notes: Iterable[str]) -> None:

@@ -16,9 +16,12 @@ app = typer.Typer(help="Add, remove and list the VMs of a run.", no_args_is_help
 @app.command("add")
 def vm_add(
     network: Annotated[str, typer.Argument(metavar="NETWORK", help="The virtual network.")],
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Default: the next free name.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="Name of the VM. Default: the next free name.")
+    ] = None,
     host: Annotated[
-        str | None, typer.Option("--host", metavar="HOST", help="Default: the host with the fewest VMs.")
+        str | None,
+        typer.Option("--host", metavar="HOST", help="Host of the VM. Default: the host with the fewest VMs."),
     ] = None,
     run: Run = None,
     as_json: Json = False,

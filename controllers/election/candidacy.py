@@ -27,7 +27,7 @@ class Candidacy:
     """The state of its partition's election that one replica knows.
 
     Attributes:
-        master: name of the master, "" if there is none.
+        master: name of the master, "" if there is no master.
         term: the highest term known.
         mine: the term that this replica is master of; 0: it is a standby.
     """

@@ -94,7 +94,7 @@ class Election:
                 await asyncio.gather(listening, return_exceptions=True)
 
     async def _take_lease(self) -> None:
-        """Take a new lease, if there is none."""
+        """Take a new lease, if this process has no lease."""
         if not self._lease:
             self._lease = lease = await self._store.lease(LEASE, lambda: self._over(lease))
 

@@ -133,7 +133,7 @@ class FabricClient:
         return self._document(self._stub.List, pb.EntityRef(type=kind))
 
     def status(self, timeout: float = _REQUEST_TIMEOUT) -> PlaneStatus:
-        """The control plane's status document; RunError if there is none within `timeout` seconds."""
+        """The control plane's status document; RunError if no answer comes within `timeout` seconds."""
         return cast("PlaneStatus", self._document(self._stub.Status, pb.Empty(), timeout))
 
     def offloads(self, timeout: float = _REQUEST_TIMEOUT) -> list[Offload]:

@@ -95,7 +95,7 @@ class IntentStore:
         return changes
 
     def diff(self, upsert: Sequence[AnyEntity], remove: Iterable[EntityKey], expected: int | None = None) -> Changes:
-        """Change a part of the configuration; the same diff a second time changes nothing.
+        """Change a part of the configuration; if the diff is in force already, nothing changes.
 
         Args:
             upsert: entities to add, or to change if their type and name exist.

@@ -1,6 +1,6 @@
 """Cuts an accepted request into pieces that may be programmed one after the other (paper section 3.1). Pure.
 
-Pieces of one network keep their order; pieces of different networks have none. Each piece must leave a consistent
+Pieces of one network keep their order; pieces of different networks have no order. Each piece must leave a consistent
 intent: what cannot be cut that way stays in one piece. A request that affects all networks is not cut.
 """
 

@@ -1,7 +1,7 @@
 """The fabric manager as a process: sends the intent to the VM controllers, and merges their status (paper 3.1).
 
-It holds the embedded store, if that is used. It programs no switch. While it is down, no election ends and no intent
-changes; everything else continues.
+It holds the embedded store, if that is used. It programs no switch. While it is down, no intent changes. With the
+embedded store, no election ends either. Everything else continues.
 """
 
 from __future__ import annotations

@@ -165,7 +165,7 @@ class World:
     # --- outputs ---
 
     def work(self) -> None:
-        """Do the core's work until there is none."""
+        """Do the core's work until no work is left."""
         while True:
             work = self.core.take()
             self.changed |= work.changed

@@ -362,7 +362,7 @@ class ControllerCore:
     # --- time -------------------------------------------------------------------------------------
 
     def tick(self, now: float) -> None:
-        """Let time pass: withdraw idle offloads and answers, leave out dead Hoverboards, retry switches."""
+        """Let time pass: remove idle offloads and answers, leave out dead Hoverboards, retry switches."""
         self.offloading.tick(now)
         self.questions.tick(now)
         if self.liveness.tick(now):

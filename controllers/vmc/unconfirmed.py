@@ -40,13 +40,13 @@ class UnconfirmedPrograms:
 
     def applied(self, number: int) -> None:
         """Mark the update of this number as confirmed by the master."""
-        # It stays: it may have changed flows of an earlier update once more.
+        # It stays: it may have changed flows that an earlier, unconfirmed update changed, too.
         self._kept = deque([one._replace(number=0) if one.number == number else one for one in self._kept])
 
     def take(self, now: float) -> Iterator[tuple[str, Program]]:
         """The flow changes of unconfirmed updates, one program per switch; nothing is kept after that.
 
-        Programs that are confirmed or have another cause count only where they change the same flows once more.
+        Programs that are confirmed or have another cause count only where they change flows of an unconfirmed update.
         """
         merged: dict[str, dict[FlowKey, Flow | None]] = {}
         for at, number, name, program in self._kept:

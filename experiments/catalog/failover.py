@@ -195,7 +195,7 @@ def victims(role: str, server: str, hoverboard: str, what: Sequence[tuple[str, i
         server: the host whose processes are killed.
         hoverboard: the Hoverboard whose processes are killed.
         what: the processes of the run, as (what, pid).
-        master: the pid of the master VM controller; 0: there is none.
+        master: the pid of the master VM controller; 0: there is no such process.
     """
     names = {
         "fabric-manager": ("fabric-manager",), "front-end": ("front-end-0",), NOBODY: (),

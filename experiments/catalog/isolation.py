@@ -142,7 +142,7 @@ def _polled_in_turn(table: SampleTable) -> ClaimVerdict:
     return ClaimVerdict(
         claim, theirs, f"p99 {with_it:.0f} us, {lost:.1f} % lost; quiet {quiet:.0f} us",
         "reproduced" if good else "partly" if half else "not",
-        "the guest that sends the flood runs on the cores that the engine needs.",
+        "the VM that sends the flood runs on the cores that the engine needs.",
     )  # fmt: skip
 
 

@@ -199,7 +199,7 @@ class DemoResult:
 
 
 def offload_delay(timeline: Timeline) -> float:
-    """Seconds from the first packet of the flow to its offload, as precise as the sampling; nan if there was none."""
+    """Seconds from the first packet of the flow to its offload, as precise as the sampling; nan: no offload."""
     if timeline.offloaded_at is None or timeline.first_packet_at is None:
         return float("nan")
     return max(0.0, timeline.offloaded_at - timeline.first_packet_at)

@@ -1,4 +1,4 @@
-"""Draws a topology as one SVG: servers, VMs by tenant, the fabric, and the two paths of a flow.
+"""Draws a topology as one SVG: nodes, VMs by tenant, the fabric, and the two paths of a flow.
 
 Pure: a `Topology` in, text out. The picture has colours for light and dark pages, so it suits a README and a report.
 """
@@ -9,7 +9,7 @@ from html import escape
 
 from topologies.spec.topology import NetworkSpec, Topology, VMSpec
 
-_CELL = 230  # width of one server with its margin
+_CELL = 230  # width of one node with its margin
 _BOX = 200
 _VM_HEIGHT = 40
 _TOP = 20

@@ -25,7 +25,7 @@ from topologies.run.testbed import Testbed
 PAIR = Path(__file__).with_name("pair.yaml")
 _ALL = "all"
 _ALIKE = 1.05  # two of the paper's versions with a smaller ratio have no order
-_EMULATED = "Here everything is software, and it shares two cores with its guests"
+_EMULATED = "Here everything is software, and it shares two cores with its VMs"
 
 GENERATIONS_PARAMETER = Parameter(
     "generations", (_ALL,), "", "dataplane generations; all: all that this machine can have", choices=(_ALL, *NAMES)

@@ -70,7 +70,7 @@ class Timeline:
 
     @property
     def direct_at(self) -> float | None:
-        """The time of the first reading with a byte on the direct path; None if there is none."""
+        """The time of the first reading with a byte on the direct path; None if there is no such reading."""
         return next((point.at for point in self.points if point.direct_bytes), None)
 
     @property
@@ -144,7 +144,7 @@ class PathSampler:
         vni, src, dst: the VM pair, inner addresses as text.
         hoverboards: underlay addresses of the Hoverboards.
         flows: reads the sending host's flow table.
-        offloaded: gives the Unix time of the pair's offload, or None if there is none.
+        offloaded: gives the Unix time of the pair's offload, or None if the pair was not offloaded.
         interval: seconds between readings.
     """
 

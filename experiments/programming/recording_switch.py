@@ -52,7 +52,7 @@ class RecordingSwitch:
         self.programs += 1
 
     async def dump(self) -> list[Flow]:
-        """The flows of the switch: none, as a new switch is empty."""
+        """The flows of the switch: an empty answer, as a new switch has no flows."""
         return []
 
     def packet_out(self, in_port: int, frame: bytes) -> None:

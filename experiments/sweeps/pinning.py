@@ -1,7 +1,7 @@
 """Pins processes to CPUs during a measurement: data planes to one half of the cores, all other processes to the other.
 
 Data planes are host processes and Open vSwitch. The other processes are the measuring tools with the TCP of their
-guests, the control plane and the run itself. A core is always assigned as a whole, with its siblings. All cores come
+VMs, the control plane and the run itself. A core is always assigned as a whole, with its siblings. All cores come
 from one package if it has enough. The kernel's own work (softirqs, kernel threads) cannot be pinned.
 """
 

@@ -98,7 +98,7 @@ def _document(process: subprocess.Popen[str], place: ToolPlace, timeout: float) 
 
 
 def parse(stdout: str, stderr: str, code: int, where: str) -> dict[str, Any]:
-    """The last document that a tool printed. MeasurementError, with the tool's message: there is none."""
+    """The last document that a tool printed. MeasurementError: it printed no document; the error has its message."""
     try:
         document = json.loads(stdout.strip().splitlines()[-1])
     except (IndexError, ValueError):

@@ -32,7 +32,7 @@ class Rounds:
 
 @contextlib.contextmanager
 def churning(testbed: Testbed, vms: Sequence[VM]) -> Iterator[Rounds]:
-    """Run churn beside the block: all of `vms` join in one request and leave in the next. At the end none is left."""
+    """Run churn beside the block: all of `vms` join in one request and leave in the next. At the end no VM is left."""
     rounds, ended, begun = Rounds(), threading.Event(), threading.Event()
     join, leave = diff_request(upsert=vms), diff_request(remove=vms)
 

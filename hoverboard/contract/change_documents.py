@@ -80,7 +80,7 @@ class ModelBegun(_FromModel):
 
 
 class ModelShown(TypedDict):
-    """`hoverboard model show`; `flows` by server."""
+    """`hoverboard model show`; `flows` by node."""
 
     model: str | None
     switching: str | None

@@ -14,7 +14,7 @@ from typing_extensions import TypedDict
 
 
 class Counters(TypedDict, total=False):
-    """Sums over all ports; `drops` by reason. Empty where no server is up."""
+    """Sums over all ports; `drops` by reason. Empty where no node is up."""
 
     rx_packets: int
     rx_bytes: int

@@ -29,7 +29,7 @@ SEGMENT_OPTION_TYPE = 0x01  # not critical: the top bit is clear; data is a 12-b
 PROBE_REQUEST_TYPE = 0x02  # data: none
 PROBE_REPLY_TYPE = 0x03  # data: none
 
-# The guest's MTU, so that a plain encapsulated frame fits a 1500-byte underlay (GCP uses 1460).
+# The VM's MTU, so that a plain encapsulated frame fits a 1500-byte underlay (GCP uses 1460).
 GUEST_MTU = 1450
 # A tap's MTU ends at 65521, and a 64,000-byte segment with its encapsulation must fit below it.
 FABRIC_MTU = 65521

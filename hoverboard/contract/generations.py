@@ -23,9 +23,9 @@ class GenerationFacts:
         andromeda: the version in the paper that it stands for.
         carrier: what moves the packets.
         nic: a tap, whose descriptor is sent to the host process, or a veth pair into the host's namespace.
-        uplink: the server's link to the fabric: a tap whose descriptor is sent to the host process, or a device.
+        uplink: the node's link to the fabric: a tap whose descriptor is sent to the host process, or a device.
         addressed: the uplink device has the underlay address (else Open vSwitch's br-phy has it, or no device).
-        guest_offloads: the guest leaves checksums and segmentation to the layer below it.
+        guest_offloads: the VM leaves checksums and segmentation to the layer below it.
         takes_segments: it receives whole segments through the tunnel (the segment option), and so answers probes.
         kernel_switch: it needs the kernel's openvswitch module.
         vmm: a VMM stands between virtual NIC and engine.

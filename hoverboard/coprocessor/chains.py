@@ -184,7 +184,7 @@ class Chains:
             return self._numbers[key]
 
     def get(self, number: int) -> Chain | None:
-        """The chain of a number; None when there is none."""
+        """The chain of a number; None when there is no such chain."""
         return self._chains[number] if 0 <= number < len(self._chains) else None
 
     def runners(self) -> list[Runner]:

@@ -85,7 +85,7 @@ class Cgroup:
 def planned_cgroup(
     name: str, *, mounts: Path = Path("/proc/self/mounts"), own: Path = Path("/proc/self/cgroup")
 ) -> Path | None:
-    """The cgroup that choose_account() would try to make, for the ledger; None if there is none to try."""
+    """The cgroup that choose_account() would try to make, for the ledger; None if it would try no cgroup."""
     try:
         found = _hierarchy(mounts.read_text(), own.read_text())
     except OSError:

@@ -76,7 +76,7 @@ def key_material(secret: bytes, ends: bytes, spi: int, vni: int, bits: int, name
 
 
 def addresses(frame: bytearray) -> bytes:
-    """Source and destination of the IP packet in an Ethernet frame, packed; b"" if there is none."""
+    """Source and destination of the IP packet in an Ethernet frame, packed; b"" if it has no IP packet."""
     kind = frame[12] << 8 | frame[13] if len(frame) >= ETHERNET + 20 else 0
     if kind == IPV6:
         return bytes(frame[ETHERNET + 8 : ETHERNET + 40])

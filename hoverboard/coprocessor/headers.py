@@ -20,7 +20,7 @@ _PORTS = struct.Struct("!HH")
 
 
 class Headers(NamedTuple):
-    """Header fields of one packet. Ports are 0 if it has none (ICMP, later fragments)."""
+    """Header fields of one packet. Ports are 0 if it has no ports (ICMP, later fragments)."""
 
     source: bytes  # 4 or 16 bytes
     destination: bytes

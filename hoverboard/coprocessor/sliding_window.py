@@ -26,9 +26,9 @@ class SlidingCounts(Generic[K]):
     """Packets and bytes by key over the last `window` seconds, for at most `capacity` keys a window.
 
     The previous window counts by the share of it that is still inside (as in a rate limiter). When all places are in
-    use, a new key replaces the key with the lowest count, and takes over its count (Space-Saving, Metwally et al.
-    2005). So a key with more than 1 / capacity of all packets is always counted. The rates leave the taken-over count
-    out, so that a key is not blamed for the packets of another key.
+    use, a new key replaces the key with the lowest count. The new key takes over that count (Space-Saving, Metwally
+    et al. 2005). So a key with more than 1 / capacity of all packets is always counted. The rates leave the taken-over
+    count out, so that a key is not blamed for the packets of another key.
     """
 
     def __init__(self, window: float, capacity: int) -> None:

@@ -31,7 +31,7 @@ class Packet:
         vnet: its virtio-net header, 12 bytes. The frame may be a TCP segment of up to 64 KB.
         direction: "egress" from the VM into the fabric, "ingress" from the fabric to the VM.
         vni: virtual network, 24 bits.
-        peer: underlay address of the other host; None if there is none or the other end is on this host.
+        peer: underlay address of the other host; None if there is no other end, or it is on this host.
         relayed: the peer is a Hoverboard; the host behind it is not known.
         chain: number of the chain of stages in its flow-table entry.
         ticket: data that the source needs when the packet comes back. Stages do not use it.
@@ -107,7 +107,7 @@ class StageContext:
         local: underlay address of this host.
         number: number of the VM on this host (its OpenFlow port), 16 bits. No other VM here has it at the same time.
         secret: secret that all hosts of the cluster share, for deriving keys.
-        region_of: region of a host by its underlay address; None when it has none.
+        region_of: region of a host by its underlay address; None when it has no region.
         clock: seconds, monotonic.
         wall_clock: nanoseconds since 1970; hosts differ by a few seconds at most.
         report: takes an event that a person should see (an alarm), as plain data; never blocks.
@@ -205,7 +205,7 @@ class ConfiguredStage(Generic[C]):
         return batch
 
     def tick(self, now: float) -> list[Packet]:
-        """No packets: this stage holds none."""
+        """No packets: this stage keeps no packet back."""
         return []
 
     def deadline(self) -> float | None:

@@ -94,7 +94,7 @@ class FlowFacts:
         direction: "egress": the VM sends.
         remote: the other end's inner address: destination of egress packets, source of ingress packets.
         peer: the other host's underlay address. None: the other end is on this host.
-        region, peer_region: regions of this host and of the other host; None when a host has none.
+        region, peer_region: regions of this host and of the other; None: no region.
     """
 
     vm: str

@@ -1,7 +1,7 @@
 """The host process: agent and dataplane of one VM host or Hoverboard (paper sections 3.2 and 4).
 
-One thread, the control loop, serves requests, dataplane events and timers, one after the other. The engines run in
-threads of their own and never wait for the control loop.
+The control thread serves requests, dataplane events and timers, one after the other. The engines run in
+threads of their own and never wait for the control thread.
 """
 
 from __future__ import annotations
@@ -236,7 +236,7 @@ class HostProcess:
     def _detach(self, vm: str) -> bool:
         if vm not in self._vports:
             return False
-        # Removed last, so that a detach that failed half way can be requested once more.
+        # Removed last, so that a detach that failed half way can be retried.
         self._resumption.remove_vport(self._vports[vm][0])
         self._plane.detach(vm)
         self._exchange.detached(self._vports[vm][1])

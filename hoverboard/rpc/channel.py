@@ -58,7 +58,7 @@ class Channel:
         """Wait until a server listens on `path` and accepts.
 
         Raises:
-            RunError: none does within `seconds`, or the path cannot be connected to.
+            RunError: no server does within `seconds`, or the path cannot be connected to.
         """
         deadline = Deadline(seconds)
         while True:
@@ -103,7 +103,7 @@ class Channel:
         """The next message and its descriptors; None when the peer has closed.
 
         Raises:
-            InputError: it is not a message. OSError: none arrived in time, or it is too long.
+            InputError: it is not a message. OSError: no message arrived in time, or it is too long.
         """
         line = self.receive_line(deadline)
         if line is None:

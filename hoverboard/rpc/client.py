@@ -51,7 +51,7 @@ def exchange(
     """Send a request on a channel, with copies of descriptors, and wait for its answer.
 
     Raises:
-        RunError: there is none; it names the `peer`. The channel cannot be used any more.
+        RunError: no answer comes; the error names the `peer`. The channel cannot be used any more.
     """
     unsent = None
     try:

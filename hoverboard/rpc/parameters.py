@@ -29,7 +29,7 @@ def checked(method: str, call: Callable[..., Any], params: Mapping[str, Any]) ->
 
 
 def _annotation(call: Callable[..., Any], name: str) -> Any:
-    """The type of a parameter; Any if it has none."""
+    """The type of a parameter; Any if it declares no type."""
     parameter = inspect.signature(call).parameters.get(name)
     if parameter is None or parameter.annotation is parameter.empty:
         return Any

@@ -100,7 +100,7 @@ def split_fields(text: str) -> dict[str, str]:
 
 
 def parse_trace(text: str) -> TraceResult:
-    """The answer in the output of `ofproto/trace`; ValueError if there is none."""
+    """The answer in the output of `ofproto/trace`; ValueError if the output has no answer."""
     initial: dict[str, str] = {}
     final: dict[str, str] | None = None
     megaflow: dict[str, str] = {}

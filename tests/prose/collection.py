@@ -13,8 +13,8 @@ PACKAGES = ("hoverboard", "controllers", "topologies", "experiments", "console",
 
 
 def documents() -> list[Path]:
-    """Markdown files at the top and in docs/."""
-    return sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+    """Markdown files at the top, in docs/ and in vagrant/."""
+    return sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("vagrant/*.md")])
 
 
 def modules() -> list[Path]:
@@ -24,7 +24,13 @@ def modules() -> list[Path]:
 
 
 def of(path: Path) -> Iterator[Passage]:
-    """The passages of one file."""
+    """The passages of one file.
+
+    Raises:
+        ValueError: it is no Markdown or Python file of the checkout.
+    """
+    if not path.is_file() or path.suffix not in (".md", ".py") or not path.resolve().is_relative_to(ROOT):
+        raise ValueError(f"{path}: not a Markdown or Python file of the checkout")
     name = path.resolve().relative_to(ROOT).as_posix()
     return passages.of_document(path, name) if path.suffix == ".md" else passages.of_module(path, name)
 

@@ -1,6 +1,6 @@
 """Finds the text that people read: in documents, in docstrings, in messages, in `--help`.
 
-Each passage is plain text of one paragraph, list item, table cell or message.
+Each passage is plain text of one heading, paragraph, list item, table cell or message.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ from typer.main import get_command
 
 _Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 KINDS = ("document", "header", "docstring", "message", "help")
+_PARTS = {"where", "next_step"}  # keywords of errors whose texts people read
+_PRINTING = {"print", "print_progress"}
 _LOGGING = {"debug", "info", "warning", "error", "exception", "critical"}
 _NOT_PROSE = re.compile(r"^(```.*?^```|<!--.*?-->)", re.M | re.S)
-_INDENTED = re.compile(r"(?<=\n\n)(?:    .*\n|\n)+")
+_HEADING = re.compile(r"#+ +")
 _LINK = re.compile(r"!?\[([^\]]*)\]\([^)]*\)")
 _ITEM = re.compile(r"\s*([-*+]|\d+\.)\s+")
 _SECTION = re.compile(r"(Args|Returns|Raises|Yields|Attributes|Note|Notes|Example|Examples):$")
@@ -26,7 +28,7 @@ _FIELD = re.compile(r"\*{0,2}\w+( \([^)]*\))?: ")
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """One paragraph, list item, table cell or message.
+    """One heading, paragraph, list item, table cell or message.
 
     Attributes:
         place: file and line, or the command whose help it is.
@@ -43,22 +45,24 @@ class Passage:
 
 
 def of_document(path: Path, name: str) -> Iterator[Passage]:
-    """The passages of a Markdown file. Code, comments and headings are left out."""
+    """The passages of a Markdown file. Code and comments are left out."""
     text = _NOT_PROSE.sub(lambda match: "\n" * match[0].count("\n"), path.read_text(encoding="utf-8"))
-    for line, block in _blocks(_without_drawings(text).splitlines()):
+    for line, block in _blocks(_without_drawings(text)):
         yield Passage(f"{name}:{line}", "document", _plain(block))
 
 
 def of_module(path: Path, name: str) -> Iterator[Passage]:
-    """The passages of a Python file: docstrings, and the texts of what it raises and logs."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    """The passages of a Python file: docstrings, and the texts of what it raises, logs and prints."""
+    tree = ast.parse(path.read_text(encoding="utf-8"), name)
     for node in ast.walk(tree):
         if isinstance(node, _Documented):
             yield from _docstring(node, name)
         elif isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
-            yield from _message(node.exc, name)
-        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _LOGGING:
-            yield from _message(node, name)
+            yield from _message(node.exc.args, name)
+        elif isinstance(node, ast.Call):
+            if _prints(node.func):
+                yield from _message(node.args, name)
+            yield from _message((each.value for each in node.keywords if each.arg in _PARTS), name)
 
 
 def of_help() -> Iterator[Passage]:
@@ -90,7 +94,7 @@ def _docstring(
         return
     kind = "header" if isinstance(node, ast.Module) else "docstring"
     begin = node.body[0].lineno
-    for number, (line, block) in enumerate(_blocks(_without_drawings(text).splitlines())):
+    for number, (line, block) in enumerate(_blocks(_without_drawings(text))):
         if _SECTION.match(block) or block.startswith(">>>"):
             continue
         yield Passage(
@@ -99,25 +103,49 @@ def _docstring(
         )  # fmt: skip
 
 
-def _without_drawings(text: str) -> str:
-    """The text without what stands indented in a paragraph of its own: code, trees, layouts."""
-    return _INDENTED.sub(lambda match: "\n" * match[0].count("\n"), f"{text}\n")
+def _without_drawings(text: str) -> list[str]:
+    """The lines, with empty ones for drawings and code: paragraphs that are indented by 4 more than their item."""
+    lines = []
+    before, margin, drawn = "text", 0, False
+    for line in text.splitlines():
+        indent = len(line) - len(line.lstrip())
+        if line.strip():
+            if indent == 0 and not before:
+                margin = 0
+            drawn = indent >= margin + 4 and (drawn or not before)
+            if not drawn and (item := _ITEM.match(line)):
+                margin = item.end()
+        before = line.strip()
+        lines.append("" if drawn else line)
+    return lines
 
 
 def _acts(node: ast.AST) -> bool:
     """Whether it is a function that is declared to return nothing."""
-    return (
-        isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        and isinstance(node.returns, ast.Constant)
-        and node.returns.value is None
-    )
+    returns = getattr(node, "returns", None)
+    return isinstance(returns, ast.Constant) and returns.value in (None, "None")
 
 
-def _message(call: ast.Call, name: str) -> Iterator[Passage]:
-    for argument in call.args:
-        text = _text(argument)
-        if text and " " in text:
-            yield Passage(f"{name}:{argument.lineno}", "message", text)
+def _prints(function: ast.expr) -> bool:
+    """Whether a call of it shows its arguments to people: print(), or a method of a logger."""
+    if isinstance(function, ast.Attribute):
+        return function.attr in _LOGGING
+    return isinstance(function, ast.Name) and function.id in _PRINTING
+
+
+def _message(arguments: Iterable[ast.expr], name: str) -> Iterator[Passage]:
+    for argument in arguments:
+        for text in _texts(argument):
+            if " " in text.strip():
+                yield Passage(f"{name}:{argument.lineno}", "message", text)
+
+
+def _texts(node: ast.expr) -> Iterator[str]:
+    """The strings that an argument can be: one, or both of `a if ... else b`."""
+    if isinstance(node, ast.IfExp):
+        yield from (*_texts(node.body), *_texts(node.orelse))
+    else:
+        yield _text(node)
 
 
 def _text(node: ast.expr) -> str:
@@ -132,7 +160,7 @@ def _text(node: ast.expr) -> str:
 
 
 def _blocks(lines: Iterable[str]) -> Iterator[tuple[int, str]]:
-    """Paragraphs, list items, cells and named fields, each with its first line's number."""
+    """Headings, paragraphs, list items, cells and named fields, each with its first line's number."""
     begin, block = 0, [""]
     for number, line in enumerate([*lines, ""], 1):
         stripped = line.strip()
@@ -141,7 +169,9 @@ def _blocks(lines: Iterable[str]) -> Iterator[tuple[int, str]]:
         if (ends or starts) and any(block):
             yield begin, " ".join(block).strip()
             block = []
-        if stripped.startswith("|"):
+        if heading := _HEADING.match(line):
+            yield number, line[heading.end() :]
+        elif stripped.startswith("|"):
             cells = re.split(r"(?<!\\)\|", stripped.strip("|"))
             yield from ((number, cell.strip()) for cell in cells if re.search(r"[a-z]{2}", cell))
         elif not ends:

@@ -13,8 +13,9 @@ from tests.prose.passages import Passage
 WORDS = 25
 OPENINGS = {"What", "Who", "Whose", "Whoever", "Of", "Another", "Some", "Nothing", "Nobody"}
 FORBIDDEN = (
-    "nobody", "somebody", "whoever", "everybody", "likewise", "anew", "as ever", "for ever", "lest",
-    "told", "heard",
+    "nobody", "somebody", "whoever", "everybody", "likewise", "anew", "as ever", "for ever", "forever",
+    "lest", "told", "heard", "acked",
+    "turn down", "turns down", "turned down", "hand over", "hands over", "handed over",
 )  # fmt: skip
 # First words with which no order begins: articles, pronouns, prepositions.
 _NO_VERB = (
@@ -24,7 +25,9 @@ _NO_VERB = (
 )
 NO_VERB = frozenset(_NO_VERB.split(" "))
 _CODE = re.compile(r"`[^`]*`")
-_END = re.compile(r"(?<=[.!?])(?<!e\.g\.)(?<!i\.e\.)(?<! vs\.)(?<!etc\.)[)\"']?\s+(?=\w+[/.]\w|[A-Z0-9`\"'(\[*-])")
+# A sentence may begin with a small letter: "iperf3 prints ...".
+_ABBREVIATIONS = ("e.g.", "i.e.", " vs.", "etc.", "cf.", "Fig.", "Figs.", "No.", "Sec.", "et al.", "...")
+_END = re.compile(rf"(?<=[.!?]){''.join(f'(?<!{re.escape(each)})' for each in _ABBREVIATIONS)}[)\"']?\s+(?=\S)")
 _WORD = re.compile(r"[^\W_](?:[\w'.,/:-]*\w)?")
 _FORBIDDEN = re.compile(rf"\b({'|'.join(FORBIDDEN)})\b", re.I)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -30,13 +31,7 @@ def test_no_block_is_indented(page: str) -> None:
 @each_page
 def test_each_block_has_a_language_and_all_but_output_a_mark(page: str) -> None:
     for block in documented.blocks(PAGES[page]):
-        assert block.language in documented.LANGUAGES, block.place
-        if block.language == "text":
-            assert not block.mark, block.place
-        else:
-            assert block.is_marked, f"{block.place}: the line before it says how it is tested: see tests/documented.py"
-        if block.file or block.part_of:
-            assert block.language != "sh", block.place
+        assert block.faults() == [], block.place
 
 
 @each_page
@@ -44,7 +39,7 @@ def test_each_file_is_used_after_it(page: str) -> None:
     found = documented.blocks(PAGES[page])
     for number, block in enumerate(found, 1):
         if block.file:
-            assert any(block.file in later.text for later in found[number:] if later.language != "text"), block.place
+            assert any(later.uses(block.file) for later in found[number:]), block.place
 
 
 @each_page
@@ -132,6 +127,35 @@ def test_a_mark_is_one_of_the_known_ones(mark: str, marked: bool) -> None:
     assert Block("page.md:1", mark, "sh", "").is_marked is marked
 
 
+@pytest.mark.parametrize(
+    ("mark", "language", "text", "faults"),
+    [("tested", "sh", "ls\n", 0), ("a.yaml", "text", "ls\n", 1), ("", "text", "ls\n", 0), ("", "text", "\n", 1),
+     ("", "sh", "ls\n", 1), ("tested", "python", "ls\n", 1), ("tested: long", "yaml", "ls\n", 1),
+     ("tested: fails", "toml", "ls\n", 1), ("test command", "python", "ls\n", 1), ("tested", "bash", "ls\n", 2),
+     ("tested: a.yaml", "sh", "ls\n", 1), ("part of README.md", "sh", "ls\n", 1),
+     ("part of README.md", "yaml", "", 1), ("shown: a reason", "python", "ls\n", 0)],
+)  # fmt: skip
+def test_a_wrong_block_is_found(mark: str, language: str, text: str, faults: int) -> None:
+    assert len(Block("page.md:1", mark, language, text).faults()) == faults
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "uses"),
+    [("sh", "hoverboard up one.yaml\n", True), ("python", "open('work/one.yaml')\n", True),
+     ("sh", "# one.yaml\n", False), ("sh", "hoverboard up   # one.yaml\n", False),
+     ("sh", "hoverboard up stone.yaml\n", False), ("text", "one.yaml\n", False)],
+)  # fmt: skip
+def test_a_file_is_used_by_code_and_not_by_a_comment(language: str, text: str, uses: bool) -> None:
+    assert Block("page.md:1", "", language, text).uses("one.yaml") is uses
+
+
+@pytest.mark.parametrize("find", [documented.blocks, documented.indented])
+def test_a_fence_that_is_not_closed_is_an_error(tmp_path: Path, find: Callable[[Path], object]) -> None:
+    (tmp_path / "page.md").write_text("A page.\n\n```sh\nls\n")
+    with pytest.raises(ValueError, match=r"page\.md:3: the fence is not closed"):
+        find(tmp_path / "page.md")
+
+
 def typed(tmp_path: Path, text: str, *marks: str, seconds: float = 20) -> None:
     tmp_path.mkdir(exist_ok=True)
     file = tmp_path / "page.md"
@@ -160,6 +184,18 @@ def test_a_command_that_should_fail_does(tmp_path: Path) -> None:
     typed(tmp_path, page, documented.FAILS)
     with pytest.raises(AssertionError, match=r"page\.md:2: true: exit code 0"):
         typed(tmp_path / "again", page.replace("false", "true"), documented.FAILS)
+
+
+@pytest.mark.parametrize("mark", documented.IN_CI)
+def test_a_program_that_is_not_there_never_passes(tmp_path: Path, mark: str) -> None:
+    for number, (command, code) in enumerate([("absent-program", 127), ("/etc/passwd", 126)]):
+        with pytest.raises(AssertionError, match=f"exit code {code}"):
+            typed(tmp_path / str(number), f"<!-- {mark} -->\n```sh\n{command}\n```\n", mark)
+
+
+def test_each_command_of_a_pipe_has_to_succeed(tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match="exit code 2"):
+        typed(tmp_path, "<!-- tested -->\n```sh\nls absent | cat\n```\n", documented.QUICK)
 
 
 def test_a_command_that_hangs_is_ended(tmp_path: Path) -> None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import ast
 import re
-from pathlib import Path
+import shlex
+import subprocess
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-PACKAGES = ("console", "topologies", "controllers", "hoverboard")
+from tests.prose.collection import ROOT, modules
+
 WALKS = {"miss", "vm", "report"}
-_MARK = re.compile(r"# tour: (\w+ \d+)$")
+_MARK = re.compile(r"# tour: (.*)$")
+_CALLED = re.compile(r"`(?:\w+\.)*(\w+)\(\)`")
 # Heading; file and function; text; a value that a run printed.
 _STOP = re.compile(r"^### (\w+ \d+): [^\n]+\n\n`(\S+\.py)`, `([\w.]+)`\n\n[^#\n].*?\n\n```text\n.+?^```$", re.M | re.S)
 
@@ -50,10 +52,22 @@ def marks() -> list[tuple[str, str, str]]:
     """(stop, file, function) of each mark in the code."""
     return [
         (stop, path.relative_to(ROOT).as_posix(), function)
-        for package in PACKAGES
-        for path in sorted((ROOT / package).rglob("*.py"))
+        for path in modules()
         for stop, function in marks_in(path.read_text(encoding="utf-8"))
     ]
+
+
+def called_in_stops(text: str) -> list[tuple[str, str]]:
+    """(file, function) of each `function()` in the text of a stop."""
+    return [(stop[2], name) for stop in _STOP.finditer(text) for name in _CALLED.findall(stop[0])]
+
+
+def names_in(text: str) -> set[str]:
+    """The functions and classes that a module defines, and all names that it uses."""
+    nodes = list(ast.walk(ast.parse(text)))
+    defined = {node.name for node in nodes if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)}
+    used = {node.id for node in nodes if isinstance(node, ast.Name)}
+    return defined | used | {node.attr for node in nodes if isinstance(node, ast.Attribute)}
 
 
 def test_each_stop_is_a_mark_in_the_code() -> None:
@@ -76,6 +90,34 @@ def test_each_walk_counts_its_stops() -> None:
     assert set(numbers) == WALKS
     assert all(of_walk == list(range(1, len(of_walk) + 1)) for of_walk in numbers.values())
     assert all(len(of_walk) > 5 for of_walk in numbers.values())
+
+
+def test_a_stop_calls_what_its_file_has() -> None:
+    called = called_in_stops(tour())
+    assert called
+    for file, name in called:
+        assert name in names_in((ROOT / file).read_text(encoding="utf-8")), f"{file}: {name}()"
+
+
+def test_a_function_that_is_gone_is_found() -> None:
+    stop = "### miss 1: A stop\n\n`a/b.py`, `f`\n\n`to_control()` copies; `A.g()` waits.\n\n```text\n1\n```\n"
+    assert called_in_stops(stop) == [("a/b.py", "to_control"), ("a/b.py", "g")]
+    module = 'def f() -> None:\n    """Not to_control()."""\n    a.g()  # to_control\n'
+    assert names_in(module) >= {"f", "g"}
+    assert "to_control" not in names_in(module)
+
+
+def test_the_command_that_finds_the_stops_finds_them_only() -> None:
+    (command,) = re.findall(r"^git grep (.*)$", tour(), re.M)
+    # A copy of the checkout, as in a virtual machine, has no index.
+    git = ["git", "grep", "--no-index", *shlex.split(command)]
+    printed = subprocess.run(git, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60).stdout
+    found = [line.split(":")[0] for line in printed.splitlines()]
+    assert sorted(found) == sorted(file for stop, file, _ in marks() if stop.startswith("miss "))
+
+
+def test_a_mark_that_is_no_stop_is_found() -> None:
+    assert marks_in("def f():\n    return 1  # tour: miss3, here\n") == [("miss3, here", "f")]
 
 
 def test_a_mark_names_the_outermost_function_around_it() -> None:

@@ -35,12 +35,12 @@ _SUMMARY_TIMEOUT = 10.0
 
 @dataclass(frozen=True)
 class InspectedNode:
-    """The server and ports to inspect.
+    """The node and ports to inspect.
 
     Attributes:
         node: name of a VM host or Hoverboard.
         ports: names of its VMs, or UPLINK; empty: all.
-        dataplane: of the server.
+        dataplane: of the node.
         socket: of its host process.
     """
 
@@ -51,7 +51,7 @@ class InspectedNode:
 
 
 def find(client: RunClient, name: str, port: str | None) -> InspectedNode:
-    """The server and port that NODE [VM|uplink] means; for a VM alone, its port on its host.
+    """The node and port that NODE [VM|uplink] means; for a VM alone, its port on its host.
 
     Raises:
         InputError: there is no such node, or it has no such port.
@@ -78,24 +78,24 @@ def find(client: RunClient, name: str, port: str | None) -> InspectedNode:
 
 
 def check_has_engines(place: InspectedNode) -> None:
-    """Check that the server has engines.
+    """Check that the node has engines.
 
     Raises:
-        InputError: it has none.
+        InputError: it has no engines.
     """
     if facts(place.dataplane).carrier != "engines":
         raise InputError(
             f"{place.node} has no engines: on dataplane {place.dataplane}, Open vSwitch or the kernel forwards",
-            where=place.node, next_step="choose a server with `dataplane: fastpath`",
+            where=place.node, next_step="choose a host or a Hoverboard with `dataplane: fastpath`",
         )  # fmt: skip
 
 
 def tcpdump(client: RunClient, place: InspectedNode, *, file: str | None, snap: int, count: int) -> list[str]:
-    """The command that runs tcpdump on a port of a server with Open vSwitch, in the namespace of its device.
+    """The command that runs tcpdump on a port of a node with Open vSwitch, in the namespace of its device.
 
     Args:
         client: the client of the run.
-        place: the server, and the port.
+        place: the node, and the port.
         file: for the packets; None: print them.
         snap: bytes to keep of each packet.
         count: of packets; 0: no limit.

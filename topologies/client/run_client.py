@@ -85,7 +85,7 @@ class RunClient:
         return cast("Node", self.call("node_status", node=node))
 
     def flows(self, node: str) -> Flows:
-        """The flows of a server: {"node", "openflow": [line], "entries": [flow-table entry]}."""
+        """The flows of a node: {"node", "openflow": [line], "entries": [flow-table entry]}."""
         return cast("Flows", self.call("flows", node=node))
 
     def offloads(self) -> list[Offload]:
@@ -145,7 +145,7 @@ def start_detached(
         file: path of the topology file, or name of a shipped topology.
         run: name of the run.
         model: instead of the topology's.
-        dataplane: instead of the topology's, for all servers.
+        dataplane: instead of the topology's, for all nodes.
         scheduling: instead of the topology's.
         offload_policy: instead of the topology's.
         control: arguments of `topologies.cluster.control_processes.ControlLayout.of`.

@@ -32,7 +32,7 @@ class ProgramState:
     """The progress of a control plane in programming switches.
 
     Attributes:
-        programmed: servers whose switch has its whole program.
+        programmed: nodes whose switch has its whole program.
         intended: number of VMs in the intent.
         joined: number of VMs whose vport the control plane knows.
     """
@@ -73,7 +73,7 @@ class ClusterManagement(ABC):
 
     @abstractmethod
     def endpoints(self, server: ServerSpec) -> list[tuple[str, Path]]:
-        """gRPC address and OpenFlow socket of each control plane that programs a server."""
+        """gRPC address and OpenFlow socket of each control plane that programs a node."""
 
     # --- processes ------------------------------------------------------------------------------------
 
@@ -164,7 +164,7 @@ class ClusterManagement(ABC):
             timeout: seconds.
 
         Raises:
-            RunError: none of them answers in that time.
+            RunError: no plane answers in that time.
         """
 
     @abstractmethod
@@ -172,7 +172,7 @@ class ClusterManagement(ABC):
         """VM pairs that are offloaded now."""
 
     def wait_joined(self, vms: int, server: str, timeout: float) -> bool:
-        """Wait until `vms` VMs have joined and `server` is programmed; False when `timeout` seconds passed before."""
+        """Wait until `vms` VMs have joined and node `server` is programmed; False after `timeout` seconds."""
 
         def joined() -> bool:
             state = self.program_state()

@@ -1,6 +1,6 @@
 """The processes of a run's control plane: one for all, or one per role (paper section 3.1).
 
-Starts them, and gives the endpoint that programs a server. The run's supervisor restarts what dies
+Starts them, and gives the endpoint that programs a node. The run's supervisor restarts what dies
 (`topologies.processes.supervisor`). This module knows no intent; a callback informs its owner of a restart.
 """
 
@@ -215,7 +215,7 @@ class ControlProcesses:
     # --- endpoints ------------------------------------------------------------------------------------
 
     def endpoint(self, underlay: IPv4Address) -> tuple[str, Path]:
-        """(gRPC address for the host agent, OpenFlow socket) of the server with this underlay address."""
+        """(gRPC address for the host agent, OpenFlow socket) of the node with this underlay address."""
         if not self.layout.processes:
             return f"unix:{self._directory / 'control.sock'}", self._directory / "of.sock"
         socket = front_end_socket(self._directory, self._owners.of(datapath_id(underlay)))

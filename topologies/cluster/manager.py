@@ -41,7 +41,7 @@ class ClusterManager(ClusterManagement):
 
     Attributes:
         scope: see above.
-        refused: the last error of a change that was sent in the background; None: there was none.
+        refused: the last error of a change that was sent in the background; None: no error.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class ClusterManager(ClusterManagement):
         ]  # fmt: skip
 
     def endpoints(self, server: ServerSpec) -> list[tuple[str, Path]]:
-        """gRPC address and OpenFlow socket of the control plane, for a server."""
+        """gRPC address and OpenFlow socket of the control plane, for a node."""
         return [self.processes.endpoint(server.underlay_ip)]
 
     @property

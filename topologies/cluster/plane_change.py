@@ -1,7 +1,8 @@
-"""Changes the intent of several control planes: all of them or none (docs/regions.md).
+"""Changes the intent of several control planes (docs/regions.md).
 
 There is no transaction over several fabric managers. Instead, every plane plans the change first. Then each applies it
-in turn. If one rejects it, the others roll back.
+in turn. If one rejects it, the planes that have applied it roll back. A global plane may apply its part later. If it
+rejects its part then, nothing is rolled back, and the status shows it.
 """
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ class RegionalClusterManager(ClusterManagement):
         return [*self.regional.values(), *self.globals.values()]
 
     def endpoints(self, server: ServerSpec) -> list[tuple[str, Path]]:
-        """gRPC address and OpenFlow socket of a server's regional plane, then of its global plane."""
+        """gRPC address and OpenFlow socket of a node's regional plane, then of its global plane."""
         region = server.region or ""
         return [*self.regional[region].endpoints(server), *self.globals[region].endpoints(server)]
 
@@ -96,7 +96,7 @@ class RegionalClusterManager(ClusterManagement):
             plane.wait_ready(timeout)
 
     def full_update(self) -> None:
-        """Send each plane its part of the intent; return when the global planes have programmed their servers."""
+        """Send each plane its part of the intent; return when the global planes have programmed their nodes."""
         for plane in self._planes:
             plane.full_update()
 
@@ -162,7 +162,7 @@ class RegionalClusterManager(ClusterManagement):
     def change(
         self, upsert: Sequence[AnyEntity], remove: Sequence[AnyEntity], plan: Plan | PlannedPlane | None = None
     ) -> int:
-        """Change many entities at once, in all planes or none (`topologies.cluster.plane_change.apply`)."""
+        """Change many entities at once, in all planes (`topologies.cluster.plane_change.apply`)."""
         planned = self.plan(upsert, remove) if plan is None else cast("Plan", plan)
         parts = plane_change.split_change(self._planes, self.entities, upsert, remove)
         return plane_change.apply(parts, planned)

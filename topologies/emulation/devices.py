@@ -1,6 +1,6 @@
 """Makes the network devices of a run inside their namespaces, so that none is ever visible outside.
 
-There are taps (the ring of a virtual NIC, or the uplink of a fast-path server), veth pairs, and the bridge of the
+There are taps (the ring of a virtual NIC, or the uplink of a fast-path node), veth pairs, and the bridge of the
 fabric. They are made by ioctl and rtnetlink: a subprocess per device would need more time than all other parts of a
 start.
 """
@@ -46,8 +46,8 @@ GUEST_OFFLOADS = (_CSUM | _TSO4 | _TSO6 | _USO4 | _USO6, _CSUM | _TSO4 | _TSO6) 
 
 BRIDGE_NAME = "fabric"
 GUEST_DEVICE = "eth0"
-UNDERLAY_PREFIX = 16  # prefix length of topology.UNDERLAY: all servers are neighbours
-# MTU of an uplink that is a device: it carries frames of guests, and no segments.
+UNDERLAY_PREFIX = 16  # prefix length of topology.UNDERLAY: all nodes are neighbours
+# MTU of an uplink that is a device: it carries frames of VMs, and no segments.
 PLAIN_MTU = GUEST_MTU + OUTER_BYTES
 
 
@@ -90,7 +90,7 @@ def open_tap(name: str, offloads: tuple[int, ...]) -> int:
         request = struct.pack("16sH22x", name.encode(), _IFF_TAP | _IFF_NO_PI | _IFF_VNET_HDR)
         fcntl.ioctl(fd, _TUNSETIFF, request)
         fcntl.ioctl(fd, _TUNSETVNETHDRSZ, struct.pack("i", VNET_HEADER_BYTES))
-        # The device lives as long as its namespace: a guest keeps its NIC when a host process dies. And the kernel
+        # The device lives as long as its namespace: a VM keeps its NIC when a host process dies. And the kernel
         # removes the devices of a run together: one by one they take 25 ms each.
         fcntl.ioctl(fd, _TUNSETPERSIST, 1)
         for flags in offloads:
@@ -110,7 +110,7 @@ def open_tap(name: str, offloads: tuple[int, ...]) -> int:
     return fd
 
 
-# Turns off the autoconfiguration of a guest's NIC. We add its link-local address, made from its MAC: the switch drops
+# Turns off the autoconfiguration of a VM's NIC. We add its link-local address, made from its MAC: the switch drops
 # packets from other ones, and the kernel would add it only once it sees a carrier.
 _GUEST_IPV6 = {
     "accept_ra": "0",
@@ -119,7 +119,7 @@ _GUEST_IPV6 = {
     "use_tempaddr": "0",
     "addr_gen_mode": "1",
 }
-_NO_DAD = 0x02  # IFA_F_NODAD: no other guest can have the address
+_NO_DAD = 0x02  # IFA_F_NODAD: no other VM can have the address
 
 
 def disable_ipv6() -> None:
@@ -157,7 +157,7 @@ def make_guest_tap(
     *,
     offloads: bool = True,
 ) -> int:
-    """Make a VM's NIC that is a tap: the guest has the netdev; return the descriptor, which is its ring.
+    """Make a VM's NIC that is a tap: the VM has the netdev; return the descriptor, which is its ring.
 
     Args:
         vm_pid: a process in the VM's namespace.
@@ -165,7 +165,7 @@ def make_guest_tap(
         ip: address of the VM.
         gateway: address of the VM's gateway.
         ip6: IPv6 address of the VM; None: the VM has no IPv6.
-        offloads: the guest leaves checksums and segmentation to the reader of the descriptor.
+        offloads: the VM leaves checksums and segmentation to the reader of the descriptor.
     """
     with netlink(vm_pid) as route:
         if ip6 is None:
@@ -227,7 +227,7 @@ def _configure_guest(route: IPRoute, mac: str, ip: IPv4Address, gateway: IPv4Add
 def share_addresses(vm_pid: int, *, add: Iterable[IPv4Address] = (), remove: Iterable[IPv4Address] = ()) -> None:
     """Add or remove addresses on `lo` of a VM: those of load balancers, which it uses but does not announce.
 
-    An address that is there already, or is gone, is no error: users may change the guest, too.
+    An address that is there already, or is gone, is no error: users may change the VM, too.
     """
     from pyroute2.netlink.exceptions import NetlinkError
 
@@ -274,12 +274,12 @@ def join_fabrics(fabric_pid: int, ends: Sequence[tuple[str, str]]) -> None:
 def make_uplink_tap(
     fabric_pid: int, port: str, address: IPv4Address, bridge: str = BRIDGE_NAME, wan_ports: Sequence[str] = ()
 ) -> int:
-    """Make the uplink of a fast-path server: a tap on the fabric; return its descriptor, the server's NIC.
+    """Make the uplink of a fast-path node: a tap on the fabric; return its descriptor, the node's NIC.
 
     Args:
         fabric_pid: a process in the fabric's namespace.
         port: name of the tap.
-        address: underlay address of the server.
+        address: underlay address of the node.
         bridge: the fabric's bridge that gets the tap.
         wan_ports: WAN ports of other bridges, which lead to `bridge`.
     """
@@ -305,14 +305,14 @@ def make_uplink_veth(
     bridge: str = BRIDGE_NAME,
     wan_ports: Sequence[str] = (),
 ) -> None:
-    """Make an uplink that is a veth pair between the fabric and `device` in the server's namespace.
+    """Make an uplink that is a veth pair between the fabric and `device` in the node's namespace.
 
     Args:
         fabric_pid: a process in the fabric's namespace.
         port: name of the end on the fabric.
-        server_pid: a process in the server's namespace.
-        device: name of the end in the server.
-        address: underlay address of the server.
+        server_pid: a process in the node's namespace.
+        device: name of the end in the node.
+        address: underlay address of the node.
         own: underlay address for `device`; None: the bridge that `device` joins has the address.
         bridge: the fabric's bridge that gets `port`.
         wan_ports: WAN ports of other bridges, which lead to `bridge`.

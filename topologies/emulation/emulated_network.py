@@ -23,7 +23,7 @@ class EmulatedNetwork:
     Attributes:
         nodes: by name, with the fabric.
         nics: by name of the VM.
-        uplinks: by name of the server.
+        uplinks: by name of the node.
         wan: the link between the fabrics of two regions; None: one fabric.
     """
 
@@ -54,7 +54,7 @@ class EmulatedNetwork:
             workers.each(make, specs)
 
     def make_node(self, spec: ServerSpec | VMSpec) -> None:
-        """Make the namespace of one server or VM."""
+        """Make the namespace of one host, Hoverboard or VM."""
         if isinstance(spec, VMSpec):
             self.nodes[spec.name] = VirtualMachine(spec, self._launcher)
         elif spec.role == "host":
@@ -120,14 +120,14 @@ class EmulatedNetwork:
                 node.terminate()  # the kernel removes the devices with the namespace
 
     def nics_of(self, server: Server) -> list[VirtualNIC]:
-        """The NICs of the VMs on a server."""
+        """The NICs of the VMs on a node."""
         return [nic for nic in list(self.nics.values()) if nic.host is server]
 
     def node(self, name: str) -> NamespaceNode:
         """The node of this name.
 
         Raises:
-            InputError: there is none.
+            InputError: there is no such node.
         """
         if name not in self.nodes:
             names = sorted(self.nodes)
@@ -142,7 +142,7 @@ class EmulatedNetwork:
         """The VM host or Hoverboard of this name.
 
         Raises:
-            InputError: there is none.
+            InputError: there is no such node.
         """
         node = self.node(name)
         if not isinstance(node, Server):

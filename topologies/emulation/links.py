@@ -1,6 +1,6 @@
-"""Mininet link classes: a VM's virtual NIC and a server's uplink to the fabric.
+"""Mininet link classes: a VM's virtual NIC and a node's uplink to the fabric.
 
-A virtual NIC has the shape of virtio (paper section 4): the guest has a netdev, and the dataplane has the ring, a
+A virtual NIC has the shape of virtio (paper section 4): the VM has a netdev, and the dataplane has the ring, a
 descriptor that it receives by RPC. Where Open vSwitch forwards, the NIC is a veth pair.
 """
 
@@ -89,7 +89,7 @@ class VirtualNIC(_PlainLink):
         We keep a copy of the descriptor, for a host process that restarts.
 
         Args:
-            client: the caller's own connection to the host process; default: the server's.
+            client: the caller's own connection to the host process; default: the node's.
         """
         spec = self.vm.spec
         device = None if self.fd is not None else self.port
@@ -127,7 +127,7 @@ class VirtualNIC(_PlainLink):
 
 
 class Uplink(_PlainLink):
-    """The link of `node1`, a server, to `node2`, the fabric.
+    """The link of `node1`, a host or a Hoverboard, to `node2`, the fabric.
 
     Args:
         bridge: the bridge of the fabric that it joins.
@@ -164,7 +164,7 @@ class Uplink(_PlainLink):
         """Send the descriptor of the uplink to the host process, and keep a copy; do nothing if it is a device.
 
         Args:
-            client: the caller's own connection to the host process; default: the server's.
+            client: the caller's own connection to the host process; default: the node's.
         """
         if self.fd is not None:
             (client or self.server.client).set_uplink(self.fd)

@@ -75,7 +75,7 @@ class NamespaceNode(Node):
         return {}
 
     def close(self) -> None:
-        """Close the terminal of the shell, after a sweep has ended its process."""
+        """Close the terminal of the shell. Its process has ended before."""
         self.cleanup()
 
     def terminate(self) -> None:
@@ -88,14 +88,14 @@ class NamespaceNode(Node):
 
 
 class Fabric(NamespaceNode):
-    """The physical network between servers: a namespace with a Linux bridge, or with a WAN one per region."""
+    """The physical network: a namespace with one Linux bridge, or with one bridge per region if there is a WAN."""
 
     def __init__(self, launcher: Launcher, name: str = FABRIC, **params: Any) -> None:
         super().__init__(name, launcher, **params)
 
 
 class Server(NamespaceNode):
-    """A machine with a switch and a host process: a VM host or a Hoverboard.
+    """A host or a Hoverboard: a namespace with a switch and a host process.
 
     Attributes:
         directory: for sockets, database and logs of its switch, and its host process.
@@ -124,7 +124,7 @@ class Server(NamespaceNode):
 
 
 class VMHost(Server):
-    """A server that runs VMs."""
+    """A host: it runs VMs."""
 
 
 class HoverboardNode(Server):

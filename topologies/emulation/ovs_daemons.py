@@ -1,4 +1,4 @@
-"""Starts a private Open vSwitch (ovsdb-server and ovs-vswitchd) in the namespace of each server.
+"""Starts a private Open vSwitch (ovsdb-server and ovs-vswitchd) in the namespace of each node.
 
 Each switch has its own directory for database, sockets and logs. The Open vSwitch of the distribution and its database
 are not touched. The host process configures the bridges and ports of the switch.
@@ -20,7 +20,7 @@ from topologies.processes.deadlines import wait_sockets
 from topologies.processes.launcher import Launcher
 
 SWITCH_PROGRAM = "ovs-vswitchd"
-DATABASE, SWITCH = "ovsdb-server", "ovs-vswitchd"  # the daemons of a server, by name
+DATABASE, SWITCH = "ovsdb-server", "ovs-vswitchd"  # the daemons of a node, by name
 _SOCKETS = {DATABASE: "db.sock", SWITCH: "vswitchd.ctl"}
 _QUIET = ("-vconsole:off", "-vsyslog:off", "-vfile:info")
 PRIORITY = ("nice", "-n", "-10")  # the default of Open vSwitch's own start script; the fast path has it, too
@@ -48,7 +48,7 @@ def check_generation(dataplane: Dataplane, datapath_type: Literal["netdev", "sys
     Args:
         dataplane: the generation.
         datapath_type: the datapath of Open vSwitch on this machine.
-        where: name of the server, for the message.
+        where: name of the node, for the message.
 
     Raises:
         MachineError: it cannot.
@@ -76,7 +76,7 @@ def make_template(path: Path) -> None:
 
 
 def start(server: Server, template: Path, launcher: Launcher) -> None:
-    """Start the two daemons of `server`; `wait_ready` waits until they serve."""
+    """Start the two daemons of `server`, a node; `wait_ready` waits until they serve."""
     directory = server.directory
     directory.mkdir(mode=0o700)
     shutil.copyfile(template, directory / "conf.db")

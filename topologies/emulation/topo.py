@@ -25,7 +25,11 @@ from topologies.emulation.nodes import Fabric, HoverboardNode, VirtualMachine, V
 from topologies.spec import schema
 from topologies.spec.topology import FABRIC, Topology
 
-SERVER_KEYS = ("dataplane", "program", "controller")  # of a server in a topology file, as `addVMHost` takes them
+SERVER_KEYS = (
+    "dataplane",
+    "program",
+    "controller",
+)  # of a node in a topology file, as `addVMHost` takes them
 
 
 class ClusterTopo(Topo):

@@ -100,7 +100,7 @@ class Launcher:
                 self._children.remove(child)
 
     def reap(self, timeout: float) -> None:
-        """Wait for the end of all children, after a sweep has killed them.
+        """Wait for the end of all children, which `kill_all` has killed.
 
         Args:
             timeout: seconds for each.

@@ -1,7 +1,7 @@
 """The ledger of a run: an append-only file of JSON lines that records all processes and control groups of the run.
 
 A process appends its own record before it executes its program. Then it checks that the file `closing` does not exist.
-A sweep works in the other order: it makes `closing`, then reads the ledger. So the sweep finds every process, or the
+`kill_all` works in the other order: it makes `closing`, then reads the ledger. So it finds every process, or the
 process does not start. Namespaces, links, bridges and taps exist in namespaces of processes, and end with them. Nothing
 is ever removed by a pattern of names.
 """
@@ -185,7 +185,7 @@ def cgroups(ledger: Ledger) -> list[Path]:
 
 
 def live_processes(ledger: Ledger, processes: Processes) -> list[ProcessRecord]:
-    """Recorded processes that still run; none when the machine has rebooted since."""
+    """Recorded processes that still run; empty if the machine has rebooted since."""
     if ledger.head().get("boot") != processes.boot_id():
         return []
     return [record for record in ledger.processes() if processes.alive(record.process)]

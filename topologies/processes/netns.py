@@ -1,8 +1,8 @@
 """Enters network namespaces, and reads and writes the mark of a namespace: the alias of its `lo`.
 
-Every namespace has a `lo` from its first moment, and the alias lives as long as the namespace. So the mark still tells
-whose namespace it is when no file does. This module writes rtnetlink messages itself: importing pyroute2 takes 0.3 s,
-which every command that looks for runs would pay.
+Every namespace has a `lo` from its first moment, and the alias lives as long as the namespace. So the mark
+names the run of a namespace even when all files of the run are gone. This module writes rtnetlink messages itself:
+importing pyroute2 takes 0.3 s, which every command that looks for runs would pay.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def _setns(fd: int) -> None:
 
 
 def read_mark(place: int | Path) -> str:
-    """The mark of a namespace; "" when it has none, is gone, or we have no permission."""
+    """The mark of a namespace; "" when it has no mark, is gone, or we have no permission."""
     try:
         with entered(place):
             reply = _request(_GETLINK, _REQUEST)
@@ -106,7 +106,7 @@ def _request(kind: int, flags: int, attributes: bytes = b"") -> bytes:
 
 
 def _alias(reply: bytes) -> str:
-    """The alias in an RTM_NEWLINK message; "" when there is none."""
+    """The alias in an RTM_NEWLINK message; "" when it has no alias."""
     length, kind, *_ = _HEADER.unpack_from(reply)
     at = _HEADER.size + _LINK.size
     while kind != _ERROR and at + _ATTRIBUTE.size <= length:

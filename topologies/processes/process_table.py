@@ -65,7 +65,7 @@ def start_time(pid: int, proc: Path = Path("/proc")) -> int | None:
 
 
 def identified(pid: int | None) -> Process | None:
-    """The running process with this pid; None when there is none."""
+    """The running process with this pid; None when there is no such process."""
     if pid is None:
         return None
     start = start_time(pid)

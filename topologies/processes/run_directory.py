@@ -112,7 +112,7 @@ class RunDirectory:
         return self.path / "engines.sock"
 
     def node(self, name: str) -> Path:
-        """The directory of one server: sockets, database and logs of its switch, and its host process."""
+        """The directory of one node: sockets, database and logs of its switch, and its host process."""
         return self.path / "nodes" / name
 
     def make(self) -> None:
@@ -134,7 +134,7 @@ class RunDirectory:
         )  # fmt: skip
 
     def foreign_entries(self) -> list[str]:
-        """Names of files in the directory that no run makes, sorted; none if there is no directory."""
+        """Names of files in the directory that no run makes, sorted; empty if there is no directory."""
         try:
             return sorted(set(os.listdir(self.path)) - _ENTRIES)
         except (FileNotFoundError, NotADirectoryError):
@@ -144,7 +144,7 @@ class RunDirectory:
         """Check that the paths of all Unix sockets of the run are short enough.
 
         Args:
-            names: of the servers.
+            names: of the nodes.
 
         Raises:
             InputError: one is too long.
@@ -154,7 +154,7 @@ class RunDirectory:
         if len(path) > _SOCKET_PATH_MAX:
             raise InputError(
                 f"the path {path} is longer than a Unix socket's path may be ({_SOCKET_PATH_MAX})",
-                next_step="use a shorter run name, server name or HOVERBOARD_STATE_DIR",
+                next_step="use a shorter run name, node name or HOVERBOARD_STATE_DIR",
             )
 
 

@@ -51,7 +51,7 @@ class WatchedProcess:
 
     Attributes:
         what: "host process", "ovs-vswitchd", ...
-        server: name of its server; None: it belongs to the whole run.
+        server: name of its node; None: it belongs to the whole run.
         process: gives the process by pid and start time; None while it does not run.
         restart: restarts it, and waits until it serves.
         needs: processes without which it cannot run; a restart waits until they run.
@@ -74,7 +74,7 @@ class WatchedProcess:
 
     @property
     def name(self) -> str:
-        """Name for people, with the server."""
+        """Name for people, with the node."""
         return self.what if self.server is None else f"{self.what} of {self.server}"
 
     def row(self) -> documents.Supervised:
@@ -132,7 +132,7 @@ class Supervisor:
         self._all: list[WatchedProcess] = []
         self._due: list[tuple[float, int, WatchedProcess]] = []
         self._order = itertools.count()
-        self._suppressed: set[str] = set()  # names of servers
+        self._suppressed: set[str] = set()  # names of nodes
         self._lock = threading.Lock()
         self._changed = threading.Condition()  # notified after each change of a state, and at the end
         self._stopping = threading.Event()
@@ -159,7 +159,7 @@ class Supervisor:
         return watched
 
     def suppress_restarts(self, server: str) -> None:
-        """Do not restart what dies on this server."""
+        """Do not restart what dies on this node."""
         with self._lock:
             self._suppressed.add(server)
 

@@ -22,7 +22,7 @@ class ThreadPool:
         return self._pool.submit(work)
 
     def each(self, work: Callable[[T], object], items: Iterable[T]) -> None:
-        """Do `work` for all items; after a failure start no more of them, and raise it."""
+        """Do `work` for all items; after a failure start no further item, and raise the error."""
         futures = [self._pool.submit(work, item) for item in items]
         try:
             done, _ = wait(futures, return_when=FIRST_EXCEPTION)

@@ -203,7 +203,7 @@ def _wait_reached(run: Run, built: Sequence[VMSpec]) -> None:
     topology = run.topology
     names, built = {vm.name for vm in topology.with_our_gateway(topology.vms)}, topology.with_our_gateway(built)
     for host in {vm.host for vm in built}:
-        # A guest whose first ARP request for the gateway gets no answer waits a second before the next.
+        # A VM whose first ARP request for the gateway gets no answer waits a second before the next.
         run.cluster.wait_joined(len(names), host, _JOIN_TIMEOUT)
     silent = wait_answers(gateway_targets(run, built), READY_TIMEOUT, interval=0.02)
     if silent:

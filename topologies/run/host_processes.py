@@ -38,7 +38,7 @@ def _linked(link: Path, socket: Path) -> str:
 
 
 def _openflow(server: Server, link: Path, socket: Path) -> str:
-    """OpenFlow address of a server's controller: our front end at `socket`, or the external program of the topology."""
+    """OpenFlow address of a node's controller: our front end at `socket`, or the external program of the topology."""
     kind, _, place = (server.spec.controller or f"unix:{socket}").partition(":")
     if kind == "unix":
         return _linked(link, Path(place))
@@ -101,18 +101,18 @@ class HostProcesses:
             raise RunError(
                 "the nursery of the host processes ended", where=str(self._log), next_step="read that log file"
             )
-        # A sweep makes `closing` before it reads the ledger: it finds our record there, or we find `closing` here.
+        # `kill_all` makes `closing` before it reads the ledger: it finds our record there, or we find `closing` here.
         if self._directory.closing.exists():
             raise RunError(
                 f"run {self._directory.run!r} is being taken down", next_step="wait until it is down, then bring it up"
             )
 
     def start(self, server: Server, endpoints: Sequence[tuple[str, Path]]) -> None:
-        """Start the host process of a server, and wait until it has configured its switch.
+        """Start the host process of a node, and wait until it has configured its switch.
 
         Args:
-            server: the server.
-            endpoints: gRPC address and OpenFlow socket of each control plane that programs the server.
+            server: the node.
+            endpoints: gRPC address and OpenFlow socket of each control plane that programs the node.
         """
         spec = server.spec
         (control_address, openflow), *more = [
@@ -155,7 +155,7 @@ class HostProcesses:
         The nursery must run.
 
         Args:
-            server: the server.
+            server: the node.
             plug: sends it the NICs and the uplink that the dead process had.
         """
         self._spawn(server, replace(self._configs[server.name], resume=True))

@@ -159,7 +159,7 @@ class Run:
 
         Args:
             name: name of the VM.
-            client: the caller's own connection to the host process; default: the server's.
+            client: the caller's own connection to the host process; default: the node's.
         """
         nic = self.network.nics[name]
         self.hosts.start_vmm(nic.host, name)

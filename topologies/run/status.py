@@ -1,6 +1,7 @@
 """The status of a run (`hoverboard status --json`), of its nodes, and the flows of a node.
 
-All servers are asked at once. A host process or control plane that does not answer in 2 s is "unreachable".
+All hosts and Hoverboards are asked at once. A host process or control plane that does not answer in 2 s is
+"unreachable".
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ def vm_document(vm: VMSpec) -> AddedVM:
 
 
 def node_status(run: Run, name: str) -> Node:
-    """The status of a node: of a server's host process, or host and addresses of a VM.
+    """The status of a node: the answer of a host process, or host and addresses of a VM.
 
     `state` is "up", or "unreachable" when the host process does not answer.
     """
@@ -93,7 +94,7 @@ def _guests(run: Run, names: list[str]) -> dict[str, float]:
 
 
 def _cpu(run: Run, answers: Mapping[str, HostStatus]) -> list[documents.VMCpu]:
-    """CPU seconds of each VM: on the fast path, in its VMM, its coprocessor and its guest; None where not known."""
+    """CPU seconds of each VM: on the fast path, its VMM, its coprocessor, its own processes; None: not known."""
     topology = run.topology
     guests = _guests(run, [vm.name for vm in topology.vms]) if answers else {}
     rows: list[documents.VMCpu] = []
@@ -129,7 +130,7 @@ def _network(network: NetworkSpec) -> documents.Network:
 
 
 def add_counters(counters: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """The sum of the counters of several servers; nested counters, such as drops by reason, are summed, too."""
+    """The sum of the counters of several nodes; nested counters, such as drops by reason, are summed, too."""
     total: dict[str, Any] = {}
     for one in counters:
         for key, value in one.items():
@@ -201,7 +202,7 @@ def _wan(run: Run) -> documents.WanStatus:
 
 
 def openflow(server: Server) -> list[str]:
-    """The OpenFlow flows of a server's switch, as lines of ovs-ofctl.
+    """The OpenFlow flows of a node's switch, as lines of ovs-ofctl.
 
     Raises:
         SwitchError: the switch does not answer.
@@ -225,7 +226,7 @@ def openflow(server: Server) -> list[str]:
 
 
 def flows(run: Run, name: str) -> Flows:
-    """The flows of a server: {"node", "openflow": lines of ovs-ofctl, "entries": the flow table of the dataplane}."""
+    """The flows of a node: {"node", "openflow": lines of ovs-ofctl, "entries": the flow table of the dataplane}."""
     server = run.network.server(name)
     client = _client(run, name)
     try:

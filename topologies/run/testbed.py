@@ -140,7 +140,7 @@ class Testbed:
             self.down()
             if ended_elsewhere and isinstance(error, Exception):
                 what = f"run {self.run!r} was taken down while it was starting, by another process"
-                raise RunError(what, next_step="bring it up once more") from error
+                raise RunError(what, next_step="bring it up again") from error
             raise
 
     def _make_run(self, progress: Progress | None) -> None:
@@ -214,20 +214,20 @@ class Testbed:
         return dict(self._current_run().network.nodes)
 
     def node(self, name: str) -> NamespaceNode:
-        """The node of this name; InputError when there is none."""
+        """The node of this name; InputError when there is no such node."""
         return self._current_run().network.node(name)
 
     def server(self, name: str) -> Server:
-        """The VM host or Hoverboard of this name; InputError when there is none."""
+        """The host or Hoverboard of this name; InputError when there is no such node."""
         return self._current_run().network.server(name)
 
     def links(self) -> list[Uplink | VirtualNIC]:
-        """The uplinks of all servers, then the NICs of all VMs."""
+        """The uplinks of all nodes, then the NICs of all VMs."""
         network = self._current_run().network
         return [*network.uplinks.values(), *network.nics.values()]
 
     def nic(self, name: str) -> VirtualNIC | None:
-        """The NIC of a VM; None when there is none."""
+        """The NIC of a VM; None when there is no such VM."""
         return self._current_run().network.nics.get(name)
 
     def pid_of(self, name: str) -> int:
@@ -235,7 +235,7 @@ class Testbed:
         return int(self.node(name).pid)
 
     def host_client(self, name: str) -> HostClient:
-        """A new client for the host process of a server; the caller closes it."""
+        """A new client for the host process of a node; the caller closes it."""
         return HostClient(self.server(name).directory / "host.sock")
 
     @property
@@ -271,7 +271,7 @@ class Testbed:
         return self._current_run().cluster.program_state()
 
     def flows(self, name: str) -> Flows:
-        """The flows of a server: {"node", "openflow": [line], "entries": [flow-table entry]}."""
+        """The flows of a node: {"node", "openflow": [line], "entries": [flow-table entry]}."""
         return status.flows(self._current_run(), name)
 
     def offloads(self) -> list[documents.Offload]:
@@ -301,7 +301,7 @@ class Testbed:
         return vm_changes.add_vm(self._current_run(), network, name, host)
 
     def remove_vm(self, name: str) -> None:
-        """Remove a VM; InputError when there is none of that name (`topologies.run.vm_changes.remove_vm`)."""
+        """Remove a VM; InputError when there is no such VM (`topologies.run.vm_changes.remove_vm`)."""
         vm_changes.remove_vm(self._current_run(), name)
 
     def prebuild_vms(self, network: str, count: int) -> list[VMSpec]:
@@ -321,11 +321,11 @@ class Testbed:
         self._current_run().cluster.remove(entity)
 
     def full_update(self) -> None:
-        """Send the whole intent to the control plane, once more."""
+        """Send the whole intent to the control plane."""
         self._current_run().cluster.full_update()
 
     def suppress_restarts(self, name: str) -> None:
-        """Do not restart what dies on a server from now on, as if the machine failed; InputError when there is none."""
+        """Do not restart what dies on this node from now on, as if the machine failed; InputError: no such node."""
         self._current_run().supervisor.suppress_restarts(self.server(name).name)
 
     def apply(self, file: str | Path | schema.TopologyText, *, dry_run: bool = False) -> Applied:

@@ -83,7 +83,7 @@ def start(run: Run) -> None:
 
 
 def start_switches(run: Run) -> None:
-    """Start Open vSwitch of every server, and wait until it serves."""
+    """Start Open vSwitch of every node, and wait until it serves."""
     servers = run.network.servers()
     with run.phases.phase("switches", len(servers)) as step:
         (run.directory.path / "nodes").mkdir(mode=0o700)
@@ -99,7 +99,7 @@ def start_switches(run: Run) -> None:
 
 
 def start_hosts(run: Run) -> None:
-    """Start the host process of every server, and plug in its uplink and its VMs."""
+    """Start the host process of every node, and plug in its uplink and its VMs."""
     servers = run.network.servers()
     with run.phases.phase("hosts", len(servers) + len(run.network.nics)) as step:
         run.hosts.wait_nursery()

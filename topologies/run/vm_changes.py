@@ -1,4 +1,4 @@
-"""Adds and removes VMs while a run is up: intent, namespace, NIC and vport, all of them or none (paper section 3.1).
+"""Adds and removes VMs while a run is up: intent, namespace, NIC and vport, all parts or no part (paper section 3.1).
 
 On a failure, all that was made is removed, even while the control plane does not answer.
 """
@@ -40,7 +40,7 @@ def add_vm(run: Run, network: str, name: str | None = None, host: str | None = N
         try:
             run.build_vm(spec)
             sent.result()
-            # A guest whose first ARP request for the gateway gets no answer waits a second before the next.
+            # A VM whose first ARP request for the gateway gets no answer waits a second before the next.
             cluster.wait_joined(joined + len(pinged), spec.host, _JOIN_TIMEOUT)
             if wait_answers(gateway_targets(run, pinged), READY_TIMEOUT, interval=0.02):
                 raise RunError(
@@ -61,7 +61,7 @@ def remove_vm(run: Run, name: str) -> None:
     """Remove a VM.
 
     Raises:
-        InputError: there is none of that name.
+        InputError: there is no such VM.
         EntityError: another entity needs it, such as a route with this next hop.
         RunError: the control plane does not answer; the VM stays.
     """
@@ -80,7 +80,7 @@ def prebuild_vms(run: Run, network: str, count: int) -> list[VMSpec]:
 
     Raises:
         InputError: the network is full, or there is no such network.
-        RunError, MachineError: one cannot be built; then none is left.
+        RunError, MachineError: a VM cannot be built; those that were built are removed.
     """
     with run.changing():
         wanted, specs = run.topology, []

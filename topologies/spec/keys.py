@@ -212,13 +212,13 @@ class TopologyKeys(_Keys):
         DEFAULT_MODEL, description="name of a programming model, or FILE.py:Class, relative to this file"
     )
     dataplane: Annotated[Dataplane, FixedKey("hosts")] = Field(
-        "fastpath", description="dataplane generation of servers that do not name one"
+        "fastpath", description="dataplane generation of hosts and Hoverboards that do not name one"
     )
     scheduling: Annotated[Scheduling, FixedKey()] = Field(
         "adaptive", description="how engines of the fast path get a CPU (docs/dataplane.md)"
     )
     batch: Annotated[BatchKeys, FixedKey("hosts")] = Field(
-        default_factory=BatchKeys, description="batch sizes of servers that do not give their own"
+        default_factory=BatchKeys, description="batch sizes of hosts and Hoverboards that do not give their own"
     )
     vm_priority: Annotated[StrictBool, FixedKey()] = Field(
         True, description="engines serve the VM first that used them least; false: in order of arrival"

@@ -59,7 +59,7 @@ def _what(error: InputError, reference: str) -> str:
 
 
 def find_model(given: str, base: Directory, fault: Report) -> ProgrammingModel | None:
-    """The programming model; None, and a fault, when there is none of that name."""
+    """The programming model; None, and a fault, when there is no model of that name."""
     reference = absolute(given, base)
     try:
         return model_named(reference, where="")

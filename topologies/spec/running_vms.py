@@ -18,7 +18,7 @@ class RunningVMs:
         self._vms = {(vm.network, vm.name): vm for vm in topology.vms} if topology is not None else {}
 
     def vm(self, network: str, name: str) -> VMSpec | None:
-        """The running VM of this name in a network; None when there is none."""
+        """The running VM of this name in a network; None when there is no such VM."""
         return self._vms.get((network, name))
 
     def keep_addresses(self, network: NetworkSpec, names: Iterable[str], taken: dict[int, IPv4Address]) -> None:

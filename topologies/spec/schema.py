@@ -39,7 +39,7 @@ def write_json_schema() -> None:
 
 
 def shipped(name: str) -> str | None:
-    """The text of a topology that comes with the package; None when there is none of that name."""
+    """The text of a topology that comes with the package; None when there is no such topology."""
     if name not in SHIPPED:
         return None
     return resources.files("topologies").joinpath("shipped", f"{name}.yaml").read_text(encoding="utf-8")

@@ -130,7 +130,7 @@ class SubnetSpec:
 
 @dataclass(frozen=True, slots=True)
 class VMSpec:
-    """A virtual machine: its network, its server and its one NIC."""
+    """A virtual machine: its network, its host and its one NIC."""
 
     name: str
     network: str
@@ -183,7 +183,7 @@ class NetworkSpec:
         return replace(self, vms=tuple(replace(vm, shared=shared.get(vm.name, ())) for vm in vms))
 
     def subnet_of(self, address: IPv4Address) -> SubnetSpec | None:
-        """The subnet in which a VM may have `address`; None when there is none."""
+        """The subnet in which a VM may have `address`; None when there is no such subnet."""
         return next((subnet for subnet in self.subnets if subnet.holds(address)), None)
 
     def free_address(self, taken: set[IPv4Address]) -> IPv4Address | None:
@@ -192,7 +192,7 @@ class NetworkSpec:
         return next((ip for subnet in self.subnets for ip in subnet.addresses() if ip not in taken), None)
 
     def free_address6(self, ip: IPv4Address, taken: set[IPv6Address]) -> IPv6Address | None:
-        """The first IPv6 address that is not `taken`, in the subnet of `ip`; None when there is none."""
+        """The first IPv6 address that is not `taken`, in the subnet of `ip`; None when there is no such address."""
         subnet = self.subnet_of(ip)
         return None if subnet is None else next((ip6 for ip6 in subnet.addresses6() if ip6 not in taken), None)
 
@@ -258,7 +258,7 @@ class Topology:
         return tuple(dict.fromkeys(server.region for server in self.hosts if server.region is not None))
 
     def stage_regions(self) -> dict[str, str]:
-        """Region of each server by underlay address, for the coprocessor stages.
+        """Region of each node by underlay address, for the coprocessor stages.
 
         With several regions, Hoverboards are left out: the sender cannot know to which region a Hoverboard relays.
         """
@@ -351,7 +351,7 @@ def check_enforced(topology: Topology) -> None:
 
 
 def to_entities(topology: Topology) -> list[AnyEntity]:
-    """The entities of a full update: servers, networks with their subnetworks, VMs, then policies."""
+    """The entities of a full update: hosts and Hoverboards, networks with their subnetworks, VMs, then policies."""
     entities: list[AnyEntity] = []
     for server in topology.servers:
         region = server.region if topology.wan is not None else None

@@ -79,7 +79,7 @@ class ExpectedFlows:
 
     @property
     def models(self) -> tuple[ProgrammingModel, ...]:
-        """The models whose flows these are: one."""
+        """The models whose flows these are: a tuple of one model."""
         return (self.model,)
 
     def under(self, model: ProgrammingModel) -> ExpectedFlows:

@@ -1,7 +1,7 @@
 """Handles the packets that hosts send to the controller: lookups in, answers as flows out (paper 3.3).
 
-For models whose hosts look addresses up (`ProgrammingModel.answers`). A packet waits until the answer is in the switch,
-and then passes the switch's tables once more. Pure.
+For models whose hosts look addresses up (`ProgrammingModel.answers`). A packet waits until the answer is in the switch.
+Then it is reinjected into the switch's tables. Pure.
 """
 
 from __future__ import annotations

@@ -79,7 +79,7 @@ class Offloading:
             self._offload(pair)
 
     def tick(self, now: float) -> None:
-        """Withdraw idle offloads."""
+        """Remove idle offloads."""
         for pair in self.policy.expire(now):
             self._ended(pair)
 
@@ -89,7 +89,7 @@ class Offloading:
             self._mark(OffloadScope(*pair))
 
     def recheck(self, vm: str) -> None:
-        """Update the offloads of a VM that was added, changed or removed; withdraw those that are not valid."""
+        """Update the offloads of a VM that was added, changed or removed; remove those that are not valid."""
         for pair in list(self._pairs_of.get(vm, ())):
             if self._legal(pair):
                 self._mark(OffloadScope(*pair))

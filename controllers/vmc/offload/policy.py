@@ -1,7 +1,7 @@
 """The offload policy: which VM pairs get a flow for the direct path (paper section 3.3.1). Pure.
 
 Pairs, bytes and times in, decisions out. The threshold of 20 kb/s is the value of the paper's evaluation. The paper
-gives no rule for keeping or withdrawing an offload, so all other values are ours. Another policy is a subclass of
+gives no rule for keeping or removing an offload, so all other values are ours. Another policy is a subclass of
 `OffloadPolicy` that overrides `decide` (`controllers.vmc.offload.policy_file` loads it from a file).
 """
 
@@ -59,7 +59,7 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Pairs to offload, and active offloads to withdraw now, before they expire."""
+    """Pairs to offload, and active offloads to remove now, before they expire."""
 
     start: tuple[Pair, ...] = ()
     stop: tuple[Pair, ...] = ()
@@ -73,7 +73,7 @@ class OffloadSettings:
         threshold_bps: a pair that sends more is offloaded.
         keep_bps: an offload that sends more is not idle; below `threshold_bps`, so that no pair flaps.
         minimum_lifetime: seconds before a busier pair may replace an offload.
-        idle_expiry: idle seconds after which an offload is withdrawn.
+        idle_expiry: idle seconds after which an offload is removed.
         budget: maximum number of offloads of a host; 0: no limit.
         reports: nodes that send the usage reports: "hosts", as in the paper, or "hoverboards", for comparison.
     """
@@ -87,7 +87,7 @@ class OffloadSettings:
 
 
 class OffloadPolicy:
-    """Offloads pairs above the threshold, the busiest first within the budget; withdraws idle offloads.
+    """Offloads pairs above the threshold, the busiest first within the budget; removes idle offloads.
 
     Attributes:
         settings: as given.
@@ -101,7 +101,7 @@ class OffloadPolicy:
         self._next_expiry: float | None = None
 
     def decide(self, host: str, candidates: Sequence[tuple[Pair, float]], now: float) -> Decision:
-        """Decide which of a host's pairs to offload, and which of its offloads to withdraw for that.
+        """Decide which of a host's pairs to offload, and which of its offloads to remove for that.
 
         Args:
             host: name of the senders' VM host; its active offloads count against the budget.

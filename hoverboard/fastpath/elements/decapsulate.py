@@ -1,4 +1,4 @@
-"""Decapsulation: checks and removes outer headers (the paper's GRE decap). A staged packet has none any more."""
+"""Decapsulation: checks and removes outer headers (the paper's GRE decap). A staged packet lost them before."""
 
 from __future__ import annotations
 

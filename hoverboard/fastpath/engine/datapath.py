@@ -39,8 +39,8 @@ class EngineHome(Protocol):
         """Serve a descriptor as `port`.
 
         The engines use a copy of the descriptor. The copy's number in their process is in row[ports.FD] before an
-        engine is notified of the port. An engine that finds no number there is not notified a second time if the port
-        is already full. The copy takes the place of an earlier one, which is closed.
+        engine is notified of the port. An engine that finds no number there gets no second notification if
+        the port is already full. The copy takes the place of an earlier one, which is closed.
 
         Args:
             port: number of the port.
@@ -148,7 +148,7 @@ class Datapath:
     Args:
         home: where the engines run; default: a thread of their own.
         memory_fd: memfd that shares the memory, or -1.
-        local_ip: underlay address of the host; None if it has none.
+        local_ip: underlay address of the host; None if it has no such address.
         answers: receives the frames that the control thread sends.
 
     Attributes:

@@ -70,7 +70,7 @@ def new(epoll: select.epoll, wake_fd: int, tap: int, udp: int, control: int, por
 
 @compiled
 def receive_datagram(v: Pre, m: Memory) -> int:
-    """Receive one Geneve datagram as the frame it came in, without its IPv4 checksum; 0 if there is none."""
+    """Receive one Geneve datagram as the frame it came in, without its IPv4 checksum; 0 if there is no datagram."""
     if m.ctl[control.FREE] == 0:
         return 0
     slot = m.free[m.ctl[control.FREE] - 1]
@@ -116,7 +116,7 @@ def send_datagram(v: Pre, m: Memory, slot: int) -> None:
     packet = m.packets[slot]
     outer = packet[packets.OUT_START]
     length = packet[packets.OUT_LENGTH]
-    if length == CUT:  # the guest sent a segment, although its NIC does not offer segmentation
+    if length == CUT:  # the VM sent a segment, although its NIC does not offer segmentation
         drop(m, slot, reasons.SEGMENT)
         return
     address = v.address

@@ -137,7 +137,7 @@ def epoll_timeout(t: Thread) -> int:
 
 @compiled
 def wait_for_ports(t: Thread) -> int:
-    """Mark the ports that have packets; sleep if there are none.
+    """Mark the ports that have packets; sleep if no port has packets.
 
     Returns:
         1 if the thread's eventfd was written, 0 if not, -1 when the thread must end.

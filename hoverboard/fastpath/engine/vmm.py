@@ -1,6 +1,6 @@
 """A VM's VMM thread (Andromeda 2.0, paper 5.2): it owns the virtual NIC and exchanges packets with the engines.
 
-Guest to engine: the thread reads the tap directly into the ring FROM_VMM of the egress engine. Engine to guest: both
+VM to engine: the thread reads the tap directly into the ring FROM_VMM of the egress engine. Engine to VM: both
 engines have a ring TO_VMM. Each transfer wakes a sleeping thread; generation 2.1 avoids that.
 """
 
@@ -27,11 +27,11 @@ from hoverboard.fastpath.packets.parse import Bytes, Words
 from hoverboard.fastpath.packets.ring import CONSUMED, PRODUCED, release, slot_at, waiting
 
 # state[]: READY: the tap may have more packets. FULL: the last read found no room in the ring.
-# TAKEN, GIVEN: packets from and to the guest. LOST: packets that the tap did not accept.
+# TAKEN, GIVEN: packets from and to the VM. LOST: packets that the tap did not accept.
 V_STOP, V_TAP, V_EPOLL, V_WAKE, V_ENGINE, V_PORT, V_READY, V_FULL = range(8)
 V_TAKEN, V_GIVEN, V_LOST, V_SLEEPS = 8, 9, 10, 11
 STATE_WORDS = 16
-TURN = 32  # packets from the guest before the thread wakes the engine and serves the other direction
+TURN = 32  # packets from the VM before the thread wakes the engine and serves the other direction
 _FULL_MS = 1  # how long to wait for room in the engine's ring: the engine does not announce it
 _EVENTS = 4
 

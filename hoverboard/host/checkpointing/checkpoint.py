@@ -46,7 +46,7 @@ class SavedState:
 
 
 class CheckpointSource(NamedTuple):
-    """Where the checkpoint writer reads a dataplane's state; by default there is none.
+    """The functions that give a dataplane's state to the checkpoint writer; the defaults give an empty state.
 
     Attributes:
         peers: see SavedState.
@@ -122,7 +122,7 @@ class CheckpointWriter:
 
     @property
     def due(self) -> float | None:
-        """When flush() has something to do; None: nothing."""
+        """The time at which `flush` is due next; None: there are no changes to write."""
         return self.journal.due if self.journal is not None else None
 
     def flush(self, now: float) -> None:

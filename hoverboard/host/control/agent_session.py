@@ -1,7 +1,7 @@
 """The host agent's session with the control plane: bindings and usage up, settings down (paper 3.1, 3.2).
 
 One gRPC stream. When it breaks, the session opens a new one, which starts with a complete Hello. Until then the host
-goes on forwarding with the flows it has (fail static, paper 3.5). No call here blocks the host's control loop.
+goes on forwarding with the flows it has (fail static, paper 3.5). No call here blocks the host's control thread.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Clients of the nursery and of host processes, for the layers above: hoverboard.rpc over Unix sockets.
 
 File descriptors (a virtual NIC's ring, the uplink) go with a request by SCM_RIGHTS. In the paper (section 4), a VMM
-passes guest queues to the dataplane by RPC in the same way.
+passes the queues of VMs to the dataplane by RPC in the same way.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class HostConfig:
         vm_priority: serve the VM first that used the ingress engine least; else packets in order of arrival.
         capacity: of a Hoverboard: most packets and bits a second that it accepts from the fabric (None: no limit).
         resume: go on from the checkpoint of an earlier host process of this node.
-        more_endpoints: `control_address` and `openflow_address` of further control planes of this server.
+        more_endpoints: `control_address` and `openflow_address` of further control planes of this node.
         external: `openflow_address` belongs to an OpenFlow controller outside Hoverboard, the only one.
         uplink_device: the device in the node's namespace that leads to the fabric; None on the fast path.
     """

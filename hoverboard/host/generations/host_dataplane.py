@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class HostDataplane(Protocol):
-    """One generation of the dataplane on one host. The host's control loop makes all calls."""
+    """One generation of the dataplane on one host. The host's control thread makes all calls."""
 
     @property
     def checkpoint_source(self) -> CheckpointSource:
@@ -107,7 +107,7 @@ class HostDataplane(Protocol):
 
     @property
     def inspection(self) -> Inspection | None:
-        """The inspection of the engines; None where there are none."""
+        """The inspection of the engines; None where there are no engines."""
 
     def rates(self) -> nodes.Rates | None:
         """Rates by port and the busiest flows; None where they are not measured."""

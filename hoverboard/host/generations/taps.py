@@ -12,7 +12,7 @@ def check_tap(owner: str, fd: int | None) -> None:
 
     Args:
         owner: "the uplink", or "VM blue-1".
-        fd: the descriptor; None if the request has none.
+        fd: the descriptor; None if the request has no descriptor.
 
     Raises:
         InputError: there is no descriptor, or it cannot be polled.

@@ -1,7 +1,7 @@
 """The flow-miss coprocessor: handles flow misses and revalidates flow-table entries (paper 3.2, 4.3).
 
 A missed packet is traced in the real vswitchd (`ofproto/trace`). The answer becomes a flow-table entry, and the packet
-is injected into the engine once more. All misses and all revalidation run in the host's one control thread. An answer
+is reinjected into the engine. All misses and all revalidation run in the host's one control thread. An answer
 from before a change of the tables is installed before the change is handled, and then revalidated. So no stale answer
 stays.
 """
@@ -104,7 +104,7 @@ class FlowMisses:
             os.eventfd_write(self._datapath.control_eventfd, 1)
 
     def _reinject(self, missed: MissedPacket) -> None:
-        """Send a packet through the engine once more."""
+        """Reinject a packet into the engine."""
         staged = missed.kind - rings.MISS_STAGED
         kind = rings.INJECT_STAGED + staged if staged >= 0 else rings.INJECT_PROCESS
         if not self._datapath.inject(missed.port, missed.frame, kind, missed.tunnel):  # tour: miss 10
@@ -115,7 +115,7 @@ class FlowMisses:
         self.drops[reason] = self.drops.get(reason, 0) + 1
 
     def _resolve(self, missed: MissedPacket, fresh: NewEntries) -> bool:
-        """Trace one missed packet; return whether it goes through the engine once more."""
+        """Trace one missed packet; return whether to reinject it into the engine."""
         self.misses += 1
         packet = parsed(
             missed, self._entry_writer.local_ip, int(self._datapath.egress.ports[missed.port, ports.OFPORT])
@@ -137,7 +137,7 @@ class FlowMisses:
             self.drop("switch-not-programmed")
             return False
         if verdict.kind is Kind.DROP_UNKNOWN_PORT:
-            # The VM's flows are not installed yet: no entry, so that its next packet is traced once more.
+            # The VM's flows are not installed yet: no entry, so that its next packet is traced, too.
             self.drop(reasons.NAMES[drop_index(verdict)])
             return False
         if verdict.kind is Kind.PUNT and (ends := addresses(three)) is not None:
@@ -166,7 +166,7 @@ class FlowMisses:
             self._routes.route_wanted(verdict.vni, cached.dst, verdict.tun_dst)
 
     def _trace(self, question: str) -> TraceResult:
-        """The switch's answer. SwitchError: there is none. ValueError: it cannot be parsed."""
+        """The switch's answer. SwitchError: it does not answer. ValueError: the answer cannot be parsed."""
         self.traces += 1
         return self._switch.trace(question)
 
@@ -262,12 +262,12 @@ class FlowMisses:
                 some.append(key)
         if not self._revalidate(some):
             self._stale.extendleft(reversed(some))
-            return  # the switch is down again; when it is back, all entries are marked once more
+            return  # the switch is down; when it is back, all entries are marked as stale
         if self._stale:
             os.eventfd_write(self._datapath.control_eventfd, 1)
 
     def _revalidate(self, concerned: list[Key]) -> bool:
-        """Trace entries once more and make them agree with the answers; False when the switch does not answer."""
+        """Trace entries and make them agree with the answers; False when the switch does not answer."""
         self.revalidations += len(concerned)
         answered = True
         replace: dict[Key, Entry] = {}

@@ -17,7 +17,7 @@ from hoverboard.contract.packets import Address, internet_checksum
 from hoverboard.contract.token_bucket import ASK_BURST, ASK_RATE, TokenBucket
 from hoverboard.vswitch.monitor import Change
 
-PATIENCE = 1.0  # seconds that packets wait; after that the same address may be asked for once more
+PATIENCE = 1.0  # seconds that packets wait; after that another packet may ask for the same address
 WAITING, WAITING_EACH = 256, 16  # most packets that wait, in all and for one address
 _MOST = 1_000  # bytes of a packet that the switch gets: its tables match headers only
 
@@ -48,7 +48,7 @@ class Punts:
 
     Args:
         ask: sends a frame through the switch's tables: (OpenFlow port, frame) -> whether the switch took it.
-        reinject: sends a packet through the fast path once more.
+        reinject: reinjects a packet into the fast path.
         drop: counts a packet that is given up, by reason.
     """
 

@@ -1,7 +1,8 @@
 """The control side of packet capture: arms the engines' capture element, and writes its rings to a pcapng file.
 
 A separate thread drains the rings, so that a slow or closed output stops neither the engines nor the host's control
-loop. The capture ends after a count of packets, when the other end of its stop socket is closed, or when writing fails.
+thread. The capture ends after a count of packets, when the other end of its stop socket is closed, or when writing
+fails.
 """
 
 from __future__ import annotations
@@ -133,7 +134,8 @@ class Capture:
         output: descriptor of the file; closed at the end.
         stop_socket: the capture ends when the other end is shut down or closed. The summary goes there as a line
             of JSON.
-        on_end: called in the writer's thread once the file is written, so that the control thread cleans up.
+        on_end: called in the writer's thread once the file is written and before the summary is sent, so that the
+            control thread cleans up. A client that has the summary may start the next capture.
     """
 
     def __init__(
@@ -179,10 +181,10 @@ class Capture:
         except OSError as error:
             fault = fault or f"cannot write the capture: {error.strerror or error}"
         summary = {"packets": self.packets, "lost": lost(self._memories) + self._answers.lost, "error": fault}
+        self._on_end()
         with contextlib.suppress(OSError):  # the other end is closed
             self._stop_socket.sendall(json.dumps(summary).encode() + b"\n")
         self._stop_socket.close()
-        self._on_end()
 
     def _write(self) -> None:
         writer = Writer(self._file, snap=self._snap, application="hoverboard capture")

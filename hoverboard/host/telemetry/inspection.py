@@ -81,6 +81,7 @@ class Inspection:
                 raise InputError(
                     f"{self._node} has no port {name!r}", where="capture", next_step=f"use one of: {', '.join(known)}"
                 )
+        self._on_end()  # a client that has the summary of a capture need not wait for this thread
         if self._capture is not None:
             raise RunError(f"a capture on {self._node} runs already", next_step="wait until it has ended, or end it")
         chosen = names or list(known)
@@ -98,7 +99,11 @@ class Inspection:
         return chosen
 
     def _on_end(self) -> None:
-        os.eventfd_read(self._ended)
+        """Remove a capture that has ended; no effect if there is none."""
+        try:
+            os.eventfd_read(self._ended)
+        except BlockingIOError:
+            return
         if self._capture is not None and self._capture.ended:
             self._capture.stop()
             self._capture = None

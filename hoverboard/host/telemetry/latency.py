@@ -32,7 +32,7 @@ def set_sampling(memories: tuple[Memory, Memory], every: int) -> None:
 
 
 def summary(counts: Sequence[int] | I64) -> EngineLatency:
-    """{"samples", "p50_us", .., "histogram": [[least ns, packets], ..]}; {"samples": 0} of none.
+    """{"samples", "p50_us", .., "histogram": [[least ns, packets], ..]}; {"samples": 0} if no packet was followed.
 
     A percentile is the middle of the bucket in which that share of the packets is reached.
     """

@@ -43,7 +43,7 @@ def usage(tables: Iterable[tuple[FlowTable, FlowMisses]]) -> tuple[FlowUsage, ..
 def describe(cached: KnownEntry, vm: str | None) -> Flow:
     """An entry without its counts.
 
-    `vm` is the VM to whose port it leads; None if it leads to no VM.
+    `vm` is the VM that gets the entry's packets; None if they go to no VM of this host.
     """
     return _row(cached, cached.verdict, cached.dropped, vm)
 

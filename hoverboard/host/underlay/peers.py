@@ -146,7 +146,7 @@ class Peers:
         return number
 
     def every_second(self) -> None:
-        """Probe peers that have not answered once more; announce this host when it is time."""
+        """Retry the probes of peers that have not answered; announce this host when it is time."""
         if self._announcements.due():
             self.announce()
         for address, tries in list(self._unanswered.items()):

@@ -1,6 +1,6 @@
 """The route exchange of one node: a host learns routes, a Hoverboard answers from the tables of its own switch.
 
-All of it runs in the host's one control loop. `ovs-ofctl` changes the switch's flows; the loop does not wait for it.
+All of it runs in the host's control thread. `ovs-ofctl` changes the switch's flows; the thread does not wait for it.
 """
 
 from __future__ import annotations

@@ -97,6 +97,7 @@ def test_help_of_up_names_the_roles() -> None:
     shown = runner.invoke(app, ["up", "--help"], env={"COLUMNS": "200"})
     for option in ("--control-plane", "--partitions", "--replicas", "--front-ends", "--store"):
         assert option in shown.stdout
+    assert shown.stdout.count("processes`.") == 4
 
 
 def test_the_processes_of_a_control_plane_as_a_table() -> None:
@@ -122,6 +123,11 @@ def test_check_of_a_shipped_topology() -> None:
     assert json.loads(shown.stdout) == {
         "ok": True, "name": "demo", "model": "hoverboard", "hosts": 3, "hoverboards": 1, "networks": 2, "vms": 6,
     }  # fmt: skip
+
+
+def test_check_counts_one_thing_in_the_singular() -> None:
+    shown = runner.invoke(app, ["up", "--check", "two-hosts"])
+    assert shown.stdout == "two-hosts: fine: 2 hosts, 1 Hoverboard, 1 network, 4 VMs, model hoverboard\n"
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,8 @@ def test_a_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path.write_text(json.dumps(DOCUMENT))
     assert markdown.main([str(path)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert "commit 9bac519618, changed since" in lines[0]
+    assert lines[0].startswith("`hoverboard python -m benchmarks.datapath --repeat 3`, 2026-11-23, commit 9bac519618")
+    assert "commit 9bac519618 with uncommitted changes; " in lines[0]
     assert "| TCP, Gbit/s, n = 3 | 6 (3 .. 12) | 0.4 (0.2 .. 0.8) | - | 15.00 x | - |" in lines
     assert "| flows, s, n = 3 | 1.5 (0.75 .. 3) | - | 3 (1.5 .. 6) | - | 2.00 x |" in lines
     assert "| TCP | 15 x | >= 16 x | **missed** |" in lines

@@ -103,7 +103,7 @@ def test_rows_of_verdicts_and_comparisons() -> None:
         ("run latency --set second=1", "no parameter second"),
         ("run latency --set seconds=long", "not a value of seconds"),
         ("run latency --set seconds", "is not NAME=VALUE"),
-        ("run latency --resume", "--resume needs the folder of a run"),
+        ("run latency --resume", "--resume needs the folder with the results"),
         ("run latency --repeat 0", "repetitions is below 1"),
         ("run all --set seconds=1", "--set and --sweep work for one experiment only"),
         ("run all --sweep nothing.yaml", "--set and --sweep work for one experiment only"),

@@ -82,7 +82,7 @@ def test_the_order_of_generations(found: dict[str, float], result: str, words: s
 def test_the_order_names_the_machine_as_its_reason_unless_it_is_given_one() -> None:
     verdict = generation_comparison.order_verdict({"pre": 1.0, "fastpath": 0.5}, "8", "throughput", "more")
     assert verdict.result == "not"
-    assert verdict.why.endswith("shares two cores with its guests.")
+    assert verdict.why.endswith("shares two cores with its VMs.")
     assert verdict.paper == "pre: 1.7 1.0: 5.6 1.5: 7.5 2.0: 24.4 2.1: 24.7"
 
 

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
 import socket
 import struct
 import subprocess
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from scapy.utils import RawPcapNgReader, rdpcap
 
+from hoverboard.contract.errors import RunError
 from hoverboard.fastpath.elements.capture import capture_received
 from hoverboard.fastpath.memory import control, ports
 from hoverboard.fastpath.memory.arrays import allocate
 from hoverboard.host.telemetry.capture import Answers, Capture
+from hoverboard.host.telemetry.inspection import Inspection
 from hoverboard.host.telemetry.pcapng import INBOUND, OUTBOUND, Writer
 from hoverboard.host.telemetry.rates import Interval, Rates
 from hoverboard.testing.memory_host import VM, MemoryHost
@@ -182,6 +186,45 @@ class TestCapture:
         ours.close()
         capture.stop()
         assert capture.ended
+
+
+class TestInspection:
+    @pytest.fixture
+    def inspection(self, host, answers):
+        """The inspection of a host, without the engines' threads."""
+        host.reset()
+        datapath = SimpleNamespace(memories=host.datapath.memories, set_debug=lambda debug: None)
+        inspection = Inspection(datapath, answers, "h1", lambda: {"blue-1": (VM,)})
+        yield inspection
+        inspection.close()
+
+    @staticmethod
+    def start(inspection, path):
+        """Start a capture; return our end of its stop socket."""
+        ours, theirs = socket.socketpair()
+        with contextlib.ExitStack() as opened, path.open("wb") as output, theirs:
+            opened.enter_context(ours)
+            assert inspection.capture([], 256, 0, output.fileno(), theirs.fileno()) == ["blue-1"]
+            opened.pop_all()
+        return ours
+
+    def test_the_next_capture_may_start_when_the_summary_has_come(self, inspection, tmp_path):
+        (ended,) = inspection.readers().values()
+        for number in range(20):
+            with self.start(inspection, tmp_path / f"{number}.pcapng") as ours:
+                ours.shutdown(socket.SHUT_WR)
+                assert TestCapture.summary(ours)["error"] == ""
+        ended()
+        ended()  # the control thread may see an event that capture() has consumed
+        with self.start(inspection, tmp_path / "last.pcapng"):
+            pass
+
+    def test_a_second_capture_at_the_same_time_is_rejected(self, inspection, tmp_path):
+        with (
+            self.start(inspection, tmp_path / "one.pcapng"),
+            pytest.raises(RunError, match="a capture on h1 runs already"),
+        ):
+            self.start(inspection, tmp_path / "two.pcapng")
 
 
 class TestRates:
