@@ -298,6 +298,7 @@ uninstall() { # removes what this script has made, and nothing else that may be 
         die "a run is up, or has left something; end it first: sudo hoverboard down --all"
     fi
     remove_policy # one that a killed bootstrap left
+    remove_if_empty "$PREFIX" # as a removal leaves it that was cut short at its last step
     if [ -d "$PREFIX" ]; then is_ours || die "$PREFIX was not made by this script; it is left alone"; fi
     # First, because it may be in PREFIX, and because it must not stay without an environment.
     for name in hoverboard hoverboard.new; do

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import runpy
 import sys
-from types import ModuleType, TracebackType
+from types import CodeType, ModuleType, TracebackType
 
 _ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _OWN_FRAMES = (__file__, "<frozen runpy>")
@@ -35,14 +35,28 @@ def _run_file(name: str) -> None:
     module.__file__ = file
     sys.modules["__main__"] = module
     with open(file, "rb") as source:
-        code = compile(source.read(), file, "exec", dont_inherit=True)
-    exec(code, module.__dict__)
+        text = source.read()
+    exec(_compile(text, file), module.__dict__)
+
+
+def _compile(text: bytes, file: str) -> CodeType:
+    """The code of a file; SyntaxError, with the file and a line, when it is no Python."""
+    try:
+        return compile(text, file, "exec", dont_inherit=True)
+    except ValueError as error:  # a null byte; Python 3.12 raises a SyntaxError
+        raise SyntaxError(str(error), (file, text[: text.find(0)].count(b"\n") + 1, None, None)) from None
 
 
 def _print_exception(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """Print an exception without the frames of this program."""
+    """Print an exception without the frames of this program.
+
+    An exception that has no other frames is of this program or of runpy. Its message says all, so that exceptions
+    which led to it are not printed.
+    """
     while trace is not None and trace.tb_frame.f_code.co_filename in _OWN_FRAMES:
         trace = trace.tb_next
+    if trace is None:
+        error.__cause__, error.__suppress_context__ = None, True
     sys.__excepthook__(kind, error.with_traceback(trace), trace)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from typing import Annotated
 
@@ -24,13 +25,13 @@ def python(
 
     The exit code is that of the file.
     """
-    if file is None:
+    if not file:
         raise InputError(
             "there is no file to run", where="python", next_step="give one: hoverboard python FILE [ARGUMENT]..."
         )
     if file != "-m":
         _check_readable(file)
-    elif not arguments:
+    elif not arguments or not arguments[0]:
         raise InputError("-m needs a module", where="python", next_step="name one: hoverboard python -m MODULE")
     environment = dict(os.environ)
     if "PYTHONPATH" in environment:
@@ -44,10 +45,18 @@ def python(
 def _check_readable(file: str) -> None:
     """Check that a file can be run: InputError says why it cannot."""
     try:
-        with open(file, "rb"):
-            return
+        kind = os.stat(file).st_mode
+        # What is read from a pipe or a terminal is gone: only the program itself may open it.
+        if not stat.S_ISFIFO(kind) and not stat.S_ISCHR(kind):
+            with open(file, "rb"):
+                pass
     except FileNotFoundError:
+        if file == "-":
+            step = "give the path of a Python file; standard input is /dev/stdin"
+            raise InputError("'-' is not a file", where="python", next_step=step) from None
         reason = "there is no such file"
     except OSError as error:
         reason = f"it cannot be read: {(error.strerror or 'unknown reason').lower()}"
+    else:
+        return
     raise InputError(reason, where=file, next_step="give the path of a Python file")

@@ -162,6 +162,12 @@ def test_a_bootstrap_that_was_cut_short_at_once_is_removed(tmp_path: Path) -> No
     assert not (tmp_path / "prefix").exists()
 
 
+def test_an_empty_folder_is_removed(tmp_path: Path) -> None:
+    (tmp_path / "prefix").mkdir()
+    assert uninstall(tmp_path).returncode == 0
+    assert not (tmp_path / "prefix").exists()
+
+
 # -- other ways to name the folders --------------------------------------------------------------------
 
 

@@ -19,11 +19,11 @@ ROOT = Path(__file__).parents[4]
 runner = CliRunner()
 
 
-def run(*words: str, cwd: Path, path: str = str(ROOT)) -> subprocess.CompletedProcess[str]:
+def run(*words: str, cwd: Path, path: str = str(ROOT), stdin: str = "") -> subprocess.CompletedProcess[str]:
     """Run the command in a directory; `path` is its PYTHONPATH."""
     return subprocess.run(
         [sys.executable, "-P", "-m", "console.cli", "python", *words], cwd=cwd, env=os.environ | {"PYTHONPATH": path},
-        capture_output=True, text=True, timeout=30, check=False,
+        input=stdin, capture_output=True, text=True, timeout=30, check=False,
     )  # fmt: skip
 
 
@@ -65,6 +65,42 @@ def test_a_module_of_the_checkout_runs_in_any_directory(folder: Path) -> None:
     assert missing.stderr == "ImportError: No module named only_here\n"
 
 
+@pytest.mark.parametrize("package", ["benchmarks", "hoverboard"])
+def test_a_package_without_a_program_is_one_message(folder: Path, package: str) -> None:
+    done = run("-m", package, cwd=folder)
+    assert done.returncode == 1
+    message = f"No module named {package}.__main__; {package!r} is a package and cannot be directly executed"
+    assert done.stderr == f"ImportError: {message}\n"
+
+
+def test_a_module_that_fails_shows_its_own_frames_and_all_its_errors(folder: Path) -> None:
+    (folder / "failing.py").write_text(
+        "try: 1 / 0\nexcept ZeroDivisionError as error: raise KeyError('a') from error\n"
+    )
+    done = run("-m", "failing", cwd=folder, path=f"{ROOT}:{folder}")
+    assert done.returncode == 1
+    assert "ZeroDivisionError: division by zero" in done.stderr
+    assert done.stderr.splitlines()[-1] == "KeyError: 'a'"
+    assert "runpy" not in done.stderr
+    assert "python_runner" not in done.stderr
+
+
+def test_a_named_pipe_is_read_once(folder: Path) -> None:
+    os.mkfifo(folder / "pipe")
+    writer = subprocess.Popen(["sh", "-c", "echo 'print(__name__)' >pipe"], cwd=folder)
+    try:
+        done = run("pipe", cwd=folder)
+    finally:
+        writer.kill()
+        writer.wait()
+    assert (done.returncode, done.stdout, done.stderr) == (0, "__main__\n", "")
+
+
+def test_standard_input_is_a_file_too(folder: Path) -> None:
+    done = run("/dev/stdin", "x", cwd=folder, stdin="import sys\nprint(sys.argv)\n")
+    assert (done.returncode, done.stdout) == (0, "['/dev/stdin', 'x']\n")
+
+
 def test_a_link_to_a_file_sees_the_folder_of_the_file(folder: Path) -> None:
     (folder / "a.py").write_text("import beside\nprint(beside.PLACE)\n")
     (folder.parent / "link.py").symlink_to(folder / "a.py")
@@ -76,6 +112,8 @@ def test_a_link_to_a_file_sees_the_folder_of_the_file(folder: Path) -> None:
     [
         ("def f():\n    1 / 0\nf()\n", "ZeroDivisionError: division by zero"),
         ("x = (\n", "SyntaxError: '(' was never closed"),
+        ("x = 1\ny = '\0'\n", "SyntaxError: source code string cannot contain null bytes"),
+        ("# coding: nosuch\n", "SyntaxError: unknown encoding: nosuch"),
     ],
 )
 def test_a_traceback_is_of_the_file_alone(folder: Path, text: str, last: str) -> None:
@@ -83,7 +121,7 @@ def test_a_traceback_is_of_the_file_alone(folder: Path, text: str, last: str) ->
     done = run("a.py", cwd=folder)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == last
-    assert "a.py" in done.stderr
+    assert f'{folder}/a.py", line ' in done.stderr
     assert "python_runner" not in done.stderr
 
 
@@ -107,6 +145,9 @@ def test_a_signal_that_ends_a_file_ends_the_command(folder: Path) -> None:
     [
         ([], "python: there is no file to run\n  -> give one: hoverboard python FILE"),
         (["-m"], "python: -m needs a module\n  -> name one: hoverboard python -m MODULE"),
+        (["-m", ""], "python: -m needs a module\n  -> name one: hoverboard python -m MODULE"),
+        ([""], "python: there is no file to run\n  -> give one: hoverboard python FILE"),
+        (["-"], "python: '-' is not a file\n  -> give the path of a Python file; standard input is /dev/stdin"),
         (["nosuch.py"], "nosuch.py: there is no such file\n  -> give the path of a Python file"),
         (["."], ".: it cannot be read: is a directory\n  -> give the path of a Python file"),
     ],
