@@ -183,7 +183,7 @@ def test_from_model_to_model_in_both_regions(bed: Testbed, planes: RegionalClust
     counts = _counts(bed)
     with pytest.raises(InputError, match="on-demand does not work with `wan`"):
         bed.set_model("on-demand")
-    with pytest.raises(InputError, match="two answers"):
+    with pytest.raises(InputError, match="two control planes would answer"):
         planes.globals["east"].client.set_model("on-demand")
     with _nothing_lost(bed, "blue-1", "blue-2", most=1), _nothing_lost(bed, "blue-1", "blue-3", most=1):
         for model in ("preprogrammed", "gateway", "preprogrammed", "hoverboard"):
