@@ -152,13 +152,13 @@ def test_a_run_whose_lock_or_ledger_is_gone_is_named_once_and_ended_with_its_hol
     (state / lost / gone).unlink()
     said = hoverboard("status", "--run", lost)
     assert said.stderr.count(f"{lost} (has lost its {gone.partition('.')[0]}, ") == 1
-    assert said.stderr.count("processes)") == 1
+    assert said.stderr.count(f"{lost} (") == 1
     ended = hoverboard(*words, "--run", lost, "--json")
     assert (ended.returncode, json.loads(ended.stdout)) == (0, {"down": [lost]})
     assert processes_alive(mine) == set()
     assert LinuxProcesses().wait_gone([holder], 10.0) == []
     assert not (state / lost).exists()
-    assert orphans.find(state) == []
+    assert lost not in {one.run for one in orphans.find(state)}  # other tests have lost runs, too
 
 
 def test_a_program_that_holds_a_run_whose_directory_is_gone_notices_by_itself(state: Path, lost: str) -> None:
