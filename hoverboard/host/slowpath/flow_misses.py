@@ -119,8 +119,8 @@ class FlowMisses:
         packet = parsed(
             missed, self._entry_writer.local_ip, int(self._datapath.egress.ports[missed.port, ports.OFPORT])
         )
-        if packet is None:
-            self.drop("malformed-ipv4")
+        if isinstance(packet, str):
+            self.drop(packet)
             return False
         three, transport, inner = packet
         five = with_ports(three, transport)
