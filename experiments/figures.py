@@ -49,7 +49,8 @@ def style() -> Any:
     import matplotlib
 
     # Matplotlib's own defaults first: it has read a matplotlibrc, maybe that of the current directory.
-    return matplotlib.rc_context({**_own_defaults(), **_STYLE})
+    settings: Any = _own_defaults() | _STYLE
+    return matplotlib.rc_context(settings)
 
 
 def _own_defaults() -> dict[str, Any]:
