@@ -24,7 +24,7 @@ VENV=$PREFIX/venv
 MARK=$PREFIX/made-by-bootstrap # written first and removed last: what is beside it is ours
 # What this script makes in PREFIX, apart from the environment and the mark.
 MADE=(bin/run-in bin/run-in.new installed requirements.txt checkout compiled set-up-seconds debian-packages)
-LOCK=/run/hoverboard-bootstrap.lock
+LOCK=$(realpath -m -- "${HOVERBOARD_LOCK:-/run/hoverboard-bootstrap.lock}") # another one for tests
 POLICY=/usr/sbin/policy-rc.d
 POLICY_MARK="# hoverboard-bootstrap: removed when it ends"
 PACKAGES=(mininet openvswitch-switch iperf3 iputils-ping ethtool tcpdump iproute2 util-linux ca-certificates)

@@ -138,7 +138,12 @@ def test_the_wrapper(trap: Trap, tmp_path: Path) -> None:
 
 def test_bootstrap_called_by_its_path(trap: Trap, tmp_path: Path) -> None:
     """It makes the environment, and asks pip, which gets no answer from this proxy."""
-    places = {"HOVERBOARD_PREFIX": "prefix", "HOVERBOARD_BIN": "bin", "HOVERBOARD_LOG": "log"}
+    places = {
+        "HOVERBOARD_PREFIX": "prefix",
+        "HOVERBOARD_BIN": "bin",
+        "HOVERBOARD_LOG": "log",
+        "HOVERBOARD_LOCK": "lock",
+    }
     given = {name: str(tmp_path / place) for name, place in places.items()}
     dead = dict.fromkeys(("http_proxy", "https_proxy", "HTTPS_PROXY", "PIP_PROXY"), "http://127.0.0.1:9")
     said = trap.type(str(ROOT / "bootstrap.sh"), "demo", code=1, **given, **dead)
