@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +13,10 @@ from console.verbs import experiment_run
 from console.verbs.experiment_run import print_reports
 from console.verbs.options import Json
 from hoverboard.contract.errors import InputError
+
+if TYPE_CHECKING:
+    from experiments.frame.experiment import ClaimVerdict
+    from experiments.sweeps.folder import Folder
 
 app = typer.Typer(help="Run the paper's evaluation, or your own experiments.", no_args_is_help=True)
 
@@ -68,9 +73,27 @@ def report_(
             help="Also write all runs as one page. Its figures go into FILE/ beside it.",
         ),
     ] = None,
+    trust_code: Annotated[
+        bool,
+        typer.Option("--trust-code", help="Run the experiment's own file, which a folder names. Read it first."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Rebuild reports from raw data. Nothing is measured."""
+    from hoverboard.contract.plugins import FileNotRunError, without_running_files
+
+    try:
+        with contextlib.nullcontext() if trust_code else without_running_files():
+            print_reports(_write_reports(folders, markdown), as_json)
+    except FileNotRunError as error:
+        raise InputError(
+            "the report needs the experiment's own file, and a folder of results may come from anybody",
+            where=str(error),
+            next_step="read that file; if you trust it, add --trust-code",
+        ) from None
+
+
+def _write_reports(folders: list[Path], markdown: Path | None) -> list[tuple[Folder, list[ClaimVerdict]]]:
     from experiments.sweeps import discovery, report, reproduction
     from experiments.sweeps.folder import RUN, Folder
 
@@ -84,7 +107,7 @@ def report_(
             found.append((Folder(path), report.write(Folder(path))))
     if markdown is not None:
         reproduction.write([one for one, _ in found], markdown, list(discovery.catalogue()))
-    print_reports(found, as_json)
+    return found
 
 
 @app.command("compare")

@@ -49,6 +49,7 @@ ROOMS = (
     Room("console.prompt", "console topologies hoverboard"),
     Room("console.doctor", "console topologies hoverboard", knows="numba@probes rich"),
     Room("console.show", "console experiments topologies hoverboard", knows="rich"),
+    Room("console.unprivileged", f"{CONTRACT} console", knows="typer"),
     Room("console.guard", CONTRACT, knows="typer"),
     Room("console.runs", "topologies hoverboard.contract"),
     Room("console.python_runner", ""),
