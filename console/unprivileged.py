@@ -1,6 +1,6 @@
 """Checks that run files which a topology names, without root: in a child process that has given root up.
 
-A stage, a model and an offload policy are Python files, and the check of such a file runs it. The file's author must not
+A stage, a model and an offload policy are Python files, and the check of such a file runs it. Its author must not
 become root by a check (docs/security.md). So a check by root runs no file. If it comes to one, the whole check is done
 again in a child process that is the user who called `sudo`, or `nobody`.
 """
