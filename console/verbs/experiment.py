@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -60,6 +61,18 @@ def list_(
 
 app.command("run")(experiment_run.run)
 app.command("worker")(experiment_run.worker)
+
+
+@app.command("certificates")
+def certificates(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that is not there yet.")],
+) -> None:
+    """Make certificates for a Dask cluster. Copy the folder to each of its machines."""
+    from experiments.sweeps import cluster_keys
+
+    keys = cluster_keys.make(folder.absolute())
+    print(f"{keys.folder}: certificates for one cluster; copy the folder to each machine, for root's eyes only")
+    print(f"scheduler: dask scheduler --protocol tls {shlex.join(keys.scheduler_options())}")
 
 
 @app.command("report")

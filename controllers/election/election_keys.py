@@ -1,4 +1,4 @@
-"""Reads the keys of elections in the store. A value that nobody of ours wrote is logged and ignored.
+"""Reads the keys of elections in the store. A value that makes no sense is logged and ignored.
 
 The keys of partition P: `partition/P/term`, a whole number; `partition/P/master`, JSON with the name of the replica.
 """
@@ -29,7 +29,8 @@ def term(entry: Entry) -> int | None:
         return None
     if _is_number(entry.data) and int(entry.data) <= _MOST:
         return int(entry.data)
-    return _ignored(entry)
+    _log_ignored(entry)
+    return None
 
 
 def master(entry: Entry) -> str | None:
@@ -39,14 +40,17 @@ def master(entry: Entry) -> str | None:
     try:
         document = json.loads(entry.data)
     except (ValueError, RecursionError):
-        return _ignored(entry)
+        document = None
     name = document.get("replica") if isinstance(document, dict) else None
-    return name if isinstance(name, str) else _ignored(entry)
+    if isinstance(name, str):
+        return name
+    _log_ignored(entry)
+    return None
 
 
 def _is_number(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) < 20
 
 
-def _ignored(entry: Entry) -> None:
+def _log_ignored(entry: Entry) -> None:
     _log.warning("%s: ignored: %s is not a value of ours", ascii(entry.key[:100]), ascii((entry.data or "")[:100]))

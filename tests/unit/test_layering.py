@@ -55,7 +55,11 @@ ROOMS = (
     Room("console.python_runner", ""),
     # --- experiments: measurements that repeat the paper's
     Room("experiments.demo", "experiments topologies hoverboard", knows="jinja2 matplotlib"),
-    Room("experiments.sweeps", "experiments topologies hoverboard", knows="dask distributed jinja2 matplotlib yaml"),
+    Room(
+        "experiments.sweeps",
+        "experiments topologies hoverboard",
+        knows="cryptography@cluster_keys dask distributed jinja2 matplotlib yaml",
+    ),
     Room("experiments.catalog", "experiments topologies controllers hoverboard", knows="numpy", many=True),
     Room("experiments.frame", "experiments topologies hoverboard", pure="parameters", knows="numpy"),
     Room("experiments.programming", "experiments topologies controllers hoverboard"),
