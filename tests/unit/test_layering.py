@@ -49,6 +49,7 @@ ROOMS = (
     Room("console.prompt", "console topologies hoverboard"),
     Room("console.doctor", "console topologies hoverboard", knows="numba@probes rich"),
     Room("console.show", "console experiments topologies hoverboard", knows="rich"),
+    Room("console.plain_text", ""),
     Room("console.unprivileged", f"{CONTRACT} console", knows="typer"),
     Room("console.guard", CONTRACT, knows="typer"),
     Room("console.runs", "topologies hoverboard.contract"),
@@ -58,7 +59,7 @@ ROOMS = (
     Room(
         "experiments.sweeps",
         "experiments topologies hoverboard",
-        knows="cryptography@cluster_keys dask distributed jinja2 matplotlib yaml",
+        knows="cryptography@cluster_keys dask distributed jinja2 matplotlib pydantic@folder_files yaml",
     ),
     Room("experiments.catalog", "experiments topologies controllers hoverboard", knows="numpy", many=True),
     Room("experiments.frame", "experiments topologies hoverboard", pure="parameters", knows="numpy"),
