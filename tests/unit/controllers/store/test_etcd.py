@@ -22,8 +22,8 @@ _DEADLINE = 10.0  # seconds
 def run(test: Callable[[FakeEtcd, EtcdStore], Coroutine[Any, Any, None]], root: str = "/hoverboard/") -> None:
     async def inside() -> None:
         member = FakeEtcd()
-        server, port = await member.start()
-        store = EtcdStore([f"127.0.0.1:{port}"], root)
+        server, socket = await member.start()
+        store = EtcdStore([socket], root)
         try:
             await test(member, store)
         finally:
@@ -55,8 +55,8 @@ def test_a_lease_has_whole_seconds_and_at_least_one() -> None:
 def test_the_default_root_is_ours() -> None:
     async def inside() -> None:
         member = FakeEtcd()
-        server, port = await member.start()
-        store = EtcdStore([f"127.0.0.1:{port}"])
+        server, socket = await member.start()
+        store = EtcdStore([socket])
         await store.commit({}, {"a": Put("1")})
         assert [entry.key for entry in member.data.items("")] == ["/hoverboard/a"]
         await store.close()
@@ -102,8 +102,8 @@ def test_a_watch_ends_its_call_when_it_is_left() -> None:
 def test_a_stream_that_ends_without_an_answer_says_nothing_of_a_lease() -> None:
     async def inside() -> None:
         member = FakeEtcd()
-        server, port = await member.start()
-        store, leases = connection(partial(EtcdStore, [f"127.0.0.1:{port}"]))
+        server, socket = await member.start()
+        store, leases = connection(partial(EtcdStore, [socket]))
         lease = await store.lease(1.0, ignore)
         assert await leases.keep(lease) is True
         member.silent = True
