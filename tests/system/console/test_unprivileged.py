@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -54,12 +56,11 @@ def hoverboard(*words: object, **environment: str) -> subprocess.CompletedProces
 
 
 @pytest.fixture
-def open_folder(state: Path) -> Path:
+def open_folder(state: Path) -> Iterator[Path]:
     """A folder that every user may write, as a student's is to the student."""
-    folder = state.with_name(f"{state.name}-files")
-    folder.mkdir()
-    folder.chmod(0o777)
-    return folder
+    with tempfile.TemporaryDirectory(prefix="hb", dir="/tmp") as name:
+        Path(name).chmod(0o777)
+        yield Path(name)
 
 
 @pytest.mark.parametrize("kind", KEYS)

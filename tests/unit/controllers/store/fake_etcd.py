@@ -40,6 +40,7 @@ class FakeEtcd:
         self.silent = False
         self.before_watch: Callable[[], object] = lambda: None
         self.watches = 0
+        self._folder = tempfile.TemporaryDirectory(prefix="hb")  # removed with this object
         self.cancel = ""
         self._history: list[Entry] = []
         self._changed = asyncio.Condition()
@@ -51,7 +52,7 @@ class FakeEtcd:
         add_KVServicer_to_server(self, server)  # type: ignore[no-untyped-call]
         add_WatchServicer_to_server(self, server)  # type: ignore[no-untyped-call]
         add_LeaseServicer_to_server(self, server)  # type: ignore[no-untyped-call]
-        socket = f"{tempfile.mkdtemp(prefix='hb')}/etcd-0.client:0"
+        socket = f"{self._folder.name}/etcd-0.client:0"
         server.add_insecure_port(f"unix:{socket}")
         await server.start()
         return server, socket
