@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -40,19 +40,18 @@ class FakeEtcd:
         self.silent = False
         self.before_watch: Callable[[], object] = lambda: None
         self.watches = 0
-        self._folder = tempfile.TemporaryDirectory(prefix="hb")  # removed with this object
         self.cancel = ""
         self._history: list[Entry] = []
         self._changed = asyncio.Condition()
         self.data.watch("", self._history.extend)
 
-    async def start(self) -> tuple[grpc.aio.Server, str]:
-        """Serve on a Unix socket of its own; return the server and the socket's path."""
+    async def start(self, folder: Path) -> tuple[grpc.aio.Server, str]:
+        """Serve on a Unix socket in the folder; return the server and the socket's path."""
         server = grpc.aio.server()
         add_KVServicer_to_server(self, server)  # type: ignore[no-untyped-call]
         add_WatchServicer_to_server(self, server)  # type: ignore[no-untyped-call]
         add_LeaseServicer_to_server(self, server)  # type: ignore[no-untyped-call]
-        socket = f"{self._folder.name}/etcd-0.client:0"
+        socket = f"{folder}/etcd-0.client:0"
         server.add_insecure_port(f"unix:{socket}")
         await server.start()
         return server, socket

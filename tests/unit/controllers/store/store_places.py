@@ -80,7 +80,7 @@ async def embedded(directory: Path) -> AsyncIterator[Connect]:
 
 @asynccontextmanager
 async def etcd(directory: Path) -> AsyncIterator[Connect]:
-    server, socket = await FakeEtcd().start()
+    server, socket = await FakeEtcd().start(directory)
     try:
         # The first member is away: any that answers will do.
         yield lambda: connection(partial(EtcdStore, ["/nowhere/etcd-1.client:0", socket]))
