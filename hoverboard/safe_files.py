@@ -1,7 +1,7 @@
 """Writes the files that a command leaves for people: results, reports, captures.
 
-Each file gets a random name first, and its own name by a rename, so that it is whole or not there, and no symbolic link
-is followed. What `sudo` makes belongs to the user who called it. Root writes into no folder of another user.
+Each file gets a random name first, and its own name by a rename: it is whole or not there, and no symbolic link is
+followed. What `sudo` makes belongs to the user who called it. Root writes into no folder of another user.
 """
 
 from __future__ import annotations
@@ -43,36 +43,41 @@ def caller() -> Owner:
     return Owner(os.geteuid(), os.getegid())
 
 
-def make_folder(path: Path) -> None:
+def make_folder(path: Path, *, mode: int = 0o777) -> None:
     """Make a folder, and those above it that are missing.
+
+    Args:
+        path: of the folder.
+        mode: the rights of new folders; the umask takes from them.
 
     Raises:
         InputError: it is in, or is, a folder of another user, or a link of another user leads there.
         OSError: it cannot be made.
     """
-    with _opened(path, create=True):
+    with _opened(path, create=True, mode=mode):
         pass
 
 
-def write_file(folder: Path, name: str, data: str | bytes) -> None:
+def write_file(folder: Path, name: str, data: str | bytes, *, mode: int = 0o666) -> None:
     """Write a file as a whole or not at all. The folder is made if it is missing.
 
     Args:
         folder: its folder.
         name: its name there; a file or link of that name is replaced.
         data: its content; text is written as UTF-8.
+        mode: its rights; the umask takes from them.
 
     Raises:
         InputError: the folder, or a link that leads there, belongs to another user.
         OSError: the file cannot be written.
     """
     with _opened(folder, create=True) as there:
-        draft, fd = _new_file(there, 0o666, caller())
+        draft, fd = _new_file(there, mode, caller())
         _finish(there, draft, fd, name, data)
 
 
 def write_own_file(folder: Path, name: str, data: str | bytes) -> None:
-    """As `write_file`, but the file stays with the user of this process, and only that user can read it."""
+    """Write a file as `write_file` does, for the user of this process alone. The folder must be there."""
     with _opened(folder, create=False) as there:
         draft, fd = _new_file(there, 0o600, None)
         _finish(there, draft, fd, name, data)
@@ -165,9 +170,9 @@ def _give(fd: int, owner: Owner | None) -> None:
 
 
 @contextlib.contextmanager
-def _opened(folder: Path, *, create: bool) -> Iterator[int]:
+def _opened(folder: Path, *, create: bool, mode: int = 0o777) -> Iterator[int]:
     """A descriptor of a folder that we may write into."""
-    there = _walk(folder, create=create)
+    there = _walk(folder, create=create, mode=mode)
     try:
         _check_owner(there, folder)
         if _SYSTEM.match(os.readlink(f"/proc/self/fd/{there}")):
@@ -177,8 +182,8 @@ def _opened(folder: Path, *, create: bool) -> Iterator[int]:
         os.close(there)
 
 
-def _walk(folder: Path, *, create: bool) -> int:
-    """Open a folder part by part, so that nobody can exchange a part after it was checked."""
+def _walk(folder: Path, *, create: bool, mode: int) -> int:
+    """Open a folder part by part, so that no other user can exchange a part after it was checked."""
     parts = list(reversed(Path.cwd().joinpath(folder).parts[1:]))
     here, links = os.open("/", _FOLDER), 0
     try:
@@ -189,7 +194,7 @@ def _walk(folder: Path, *, create: bool) -> int:
             except FileNotFoundError:
                 if not create:
                     raise
-                _make(part, here, folder)
+                _make(part, here, folder, mode)
                 parts.append(part)
                 continue
             except NotADirectoryError:
@@ -212,11 +217,11 @@ def _walk(folder: Path, *, create: bool) -> int:
     return here
 
 
-def _make(part: str, here: int, folder: Path) -> None:
+def _make(part: str, here: int, folder: Path, mode: int) -> None:
     """Make a folder, if its parent is ours."""
     _check_owner(here, folder)
     with contextlib.suppress(FileExistsError):
-        os.mkdir(part, dir_fd=here)
+        os.mkdir(part, mode, dir_fd=here)
         fd = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=here)
         try:
             _give(fd, caller())

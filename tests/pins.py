@@ -1,4 +1,4 @@
-"""Writes constraints.txt anew: `run-in python -m tests.pins` finds the hashes of all packages, for every target.
+"""Writes constraints.txt: `hoverboard python -m tests.pins` finds the hashes of all packages, for every target.
 
 Change or add a version in constraints.txt by hand, then type that command. It asks pip, as the machine configures it,
 for the file of each package on each supported Python and machine. It stops when a package is missing.
@@ -30,7 +30,7 @@ MACHINES = ("x86_64", "aarch64")
 _OLDEST_C_LIBRARY, _C_LIBRARY = 5, 35  # glibc 2.35 is Ubuntu 22.04's, the oldest of the four
 HEAD = """\
 # Every Python package that bootstrap.sh may install, direct or not, at the version the project was tested with, and the
-# hashes of its files for each supported Python and machine. `run-in python -m tests.pins` writes the hashes.
+# hashes of its files for each supported Python and machine. `hoverboard python -m tests.pins` writes the hashes.
 """
 TESTS = "# --- what `bootstrap.sh test` adds"  # bootstrap.sh cuts the file here
 _PIN = re.compile(r"(?P<name>[A-Za-z0-9][\w.-]*)==(?P<version>[^\s\\]+)")
@@ -136,7 +136,7 @@ def closure(begin: Iterable[Requirement], needs: Mapping[str, list[str]]) -> set
 
 
 def ask_pip(pins: Iterable[Pin], python: str, machine: str) -> list[dict[str, object]]:
-    """What pip would install on a target: a list with `metadata` and `download_info` of each package."""
+    """The packages that pip would install on a target: a list with `metadata` and `download_info` of each."""
     tags = [f"manylinux_2_{minor}_{machine}" for minor in range(_C_LIBRARY, _OLDEST_C_LIBRARY - 1, -1)]
     tags += [f"manylinux2014_{machine}", f"manylinux2010_{machine}", f"manylinux1_{machine}", f"linux_{machine}"]
     with tempfile.TemporaryDirectory() as folder:

@@ -22,7 +22,7 @@ def ours() -> dict[str, Pin]:
 
 
 def installed_needs(ours: dict[str, Pin]) -> dict[str, list[str]]:
-    """What each package requires, as this environment has it installed."""
+    """The requirements of each package, as this environment has it installed."""
     return {name: [] if name in NOT_HERE else metadata.requires(name) or [] for name in ours}
 
 

@@ -55,7 +55,7 @@ def unsafe_starts(source: str) -> Iterator[int]:
 
 
 def unsafe_lines(script: str) -> list[str]:
-    """What a shell script starts without -P or -I."""
+    """The starts of a shell script without -P or -I."""
     code = "\n".join(line.split(" #")[0] for line in script.splitlines() if not line.lstrip().startswith("#"))
     found = IN_SHELL.finditer(code)
     return [one[0] for one in found if one["next"] not in SAFE and not (one["run_in"] and one["next"] == "-m")]

@@ -46,6 +46,20 @@ def check_state(path: Path) -> None:
                 raise _not_ours(path, f"all users can write {folder}, and so exchange what is in it")
 
 
+def _make_state(path: Path) -> None:
+    """Make the state directory if it is missing: all users may list it, whatever the umask."""
+    if path.is_dir():
+        return
+    path.mkdir(parents=True, exist_ok=True)
+    # By a descriptor: a link that another user puts there now is not followed.
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        if os.fstat(fd).st_uid == os.geteuid():
+            os.fchmod(fd, 0o755)
+    finally:
+        os.close(fd)
+
+
 def _check_own(path: Path) -> None:
     """Check that a file or folder, if there is one, is our user's alone."""
     try:
@@ -161,9 +175,7 @@ class RunDirectory:
         """
         state = self.path.parent
         try:
-            if not state.is_dir():
-                state.mkdir(parents=True, exist_ok=True)
-                state.chmod(0o755)
+            _make_state(state)
             check_state(state)
             self.path.mkdir(exist_ok=True, mode=0o700)
         except (FileExistsError, NotADirectoryError) as error:

@@ -28,7 +28,7 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def bootstrap(checkout: Path, ends: str = FOREIGN, **variables: str) -> str:
-    """What `bootstrap.sh demo` says before it ends."""
+    """The output of `bootstrap.sh demo`, which ends early."""
     home = checkout.parent
     names = ("prefix", "bin", "log", "lock")
     places = {f"HOVERBOARD_{name.upper()}": f"{home}/{name}" for name in names}

@@ -1,4 +1,4 @@
-"""What a run and a capture leave on the disk is for their user alone, whatever the umask of who called them."""
+"""Files of a run and of a capture are for their user alone, whatever the umask of the caller."""
 
 from __future__ import annotations
 
