@@ -77,6 +77,7 @@ app.command("python", context_settings=_COMMAND_FOLLOWS)(python.python)
 
 def main() -> None:
     """Run the `hoverboard` command."""
+    guard.make_files_private()
     plain_text.install()
     app(prog_name="hoverboard")
 

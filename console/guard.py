@@ -24,6 +24,21 @@ _INTERNAL = 70  # EX_SOFTWARE
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
+_caller_umask: int | None = None
+
+
+def make_files_private() -> None:
+    """Keep the files of this process, and of all that it starts, from other users."""
+    global _caller_umask
+    _caller_umask = os.umask(0o077)
+
+
+def restore_umask() -> None:
+    """Give a program that this process becomes the umask of the caller."""
+    if _caller_umask is not None:
+        os.umask(_caller_umask)
+
+
 def debugging() -> bool:
     """Whether tracebacks are shown."""
     return os.environ.get("HOVERBOARD_DEBUG", "") not in ("", "0")

@@ -15,6 +15,7 @@ from rich.table import Table
 from benchmarks.harness.bars import Bar
 from console.show import tables
 from experiments.observe import provenance
+from hoverboard.safe_files import write_file
 
 
 def bars_table(bars: Iterable[Bar]) -> Table:
@@ -65,8 +66,7 @@ def finish(
         "bars": [bar.as_dict() for bar in bars],
         "passed": all(bar.passed for bar in bars),
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    write_file(path.parent, path.name, json.dumps(document, indent=2) + "\n")
     if as_json:
         print(json.dumps(document, indent=2))
     else:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from console import runs
+from console import guard, runs
 from console.verbs.options import Node, Run
 from hoverboard.contract.errors import InputError, MachineError
 
@@ -26,6 +26,7 @@ def execute(
     with RunClient(runs.live(given or run)) as client:
         pid = client.pid_of(node)
     sys.stdout.flush()
+    guard.restore_umask()
     try:
         os.execvp("mnexec", ["mnexec", "-a", str(pid), *argv])
     except FileNotFoundError:

@@ -109,12 +109,13 @@ def report_(
 def _write_reports(folders: list[Path], markdown: Path | None) -> list[tuple[Folder, list[ClaimVerdict]]]:
     from experiments.sweeps import discovery, report, reproduction
     from experiments.sweeps.folder import RUN, Folder
+    from hoverboard.safe_files import write_file
 
     found = []
     for path in folders:
         if not (path / RUN).exists() and (several := sorted(one.parent for one in path.glob(f"*/{RUN}"))):
             done = [(Folder(one), report.write(Folder(one))) for one in several]
-            (path / report.SUMMARY).write_text(report.overview([one for one, _ in done]), encoding="utf-8")
+            write_file(path, report.SUMMARY, report.overview([one for one, _ in done]))
             found += done
         else:
             found.append((Folder(path), report.write(Folder(path))))

@@ -91,8 +91,9 @@ def run(
     done = run_plans(list(zip(plans, paths, strict=True)), resume, folder)
     if name == _ALL:
         from experiments.sweeps import report
+        from hoverboard.safe_files import write_file
 
-        (folder / report.SUMMARY).write_text(report.overview([one for one, _ in done]), encoding="utf-8")
+        write_file(folder, report.SUMMARY, report.overview([one for one, _ in done]))
     print_reports(done, as_json)
 
 

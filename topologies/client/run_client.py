@@ -22,7 +22,7 @@ from hoverboard.contract.plugins import absolute
 from hoverboard.rpc.errors import error_from_json
 from topologies.client import lost_runs
 from topologies.processes import ledger, marks
-from topologies.processes.launcher import python
+from topologies.processes.launcher import PRIVATE_UMASK, python
 from topologies.processes.phases import PhaseEvent, Progress
 from topologies.processes.process_table import LinuxProcesses, Process
 from topologies.processes.run_directory import RunDirectory, RunLock, existing, is_held, run_names, state_dir
@@ -173,7 +173,7 @@ def start_detached(
         try:
             child = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors,
-                pass_fds=(writer,), start_new_session=True,
+                pass_fds=(writer,), start_new_session=True, umask=PRIVATE_UMASK,
             )  # fmt: skip
         finally:
             os.close(writer)
@@ -215,13 +215,14 @@ def down(run: str, *, state: Path | None = None, missing_ok: bool = False) -> No
         missing_ok: do nothing when there is no such run.
 
     Raises:
-        RunError: there is no such run, a process did not end, or a file stays.
+        RunError: there is no such run, a process did not end, a file stays, or another user can have made the run.
     """
     directory = RunDirectory.of(run, state)
     if directory.path.exists() and not directory.path.is_dir():
         raise directory.not_a_directory()
     if missing_ok and not directory.path.exists():
         return
+    directory.check_own()  # before the ledger is read: it names a holder, who is ended
     found = lost_runs.marks_of(directory)
     if not found and not _is_of_a_run(directory):
         _remove_empty(directory)

@@ -15,7 +15,7 @@ from hoverboard.contract.generations import facts
 from hoverboard.host.control.host_client import HostClient
 from topologies.emulation.mininet_classes import Node
 from topologies.processes import netns
-from topologies.processes.launcher import Launcher
+from topologies.processes.launcher import PRIVATE_UMASK, Launcher
 from topologies.processes.process_table import Process
 from topologies.spec.topology import FABRIC, ServerSpec, VMSpec
 
@@ -56,6 +56,7 @@ class NamespaceNode(Node):
     def _popen(self, cmd: list[str], **params: Any) -> subprocess.Popen[bytes]:
         if not self.inNamespace:  # bash of start_bash
             cmd = self.launcher.ledger.command(cmd, f"shell of {self.name}", "shell")
+            params["umask"] = PRIVATE_UMASK
         return super()._popen(cmd, **params)
 
     def sendCmd(self, *args: Any, **kwargs: Any) -> None:

@@ -12,12 +12,23 @@ from typing import IO
 from hoverboard.contract.errors import RunError
 from topologies.processes.ledger import Ledger
 
+PRIVATE_UMASK = 0o077  # of every process of a run
+
 
 def python(module: str, *arguments: str) -> list[str]:
-    """The command that runs a module of this project, with this package's directory in PYTHONPATH."""
+    """The command that runs a module of this project, with this package's directory in PYTHONPATH.
+
+    It imports nothing from the current directory (-P), and nothing from the caller's home folder (-s). Python's other
+    variables are kept only if this process uses them too; `hoverboard` does not.
+    """
     root = str(Path(__file__).resolve().parents[2])
-    path = os.pathsep.join(dict.fromkeys([root, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]))
-    return ["env", f"PYTHONPATH={path}", sys.executable, "-m", module, *arguments]
+    ours = not sys.flags.ignore_environment
+    given = os.environ.get("PYTHONPATH", "").split(os.pathsep) if ours else []
+    # An empty or relative entry stands for the current directory, or for a place below it.
+    path = os.pathsep.join(dict.fromkeys([root, *filter(os.path.isabs, given)]))
+    unset = ["PYTHONHOME"] if ours else sorted(name for name in os.environ if name.startswith("PYTHON"))
+    command = [sys.executable, "-P", "-s", "-m", module, *arguments]
+    return ["env", *(f"--unset={name}" for name in unset), f"PYTHONPATH={path}", *command]
 
 
 class Launcher:
@@ -42,7 +53,7 @@ class Launcher:
         env: dict[str, str] | None = None,
         stdout: int | IO[bytes] | None = None,
     ) -> subprocess.Popen[bytes]:
-        """Start `argv`.
+        """Start `argv`, in the root directory and with a umask that keeps its files from other users.
 
         Args:
             argv: the command.
@@ -63,6 +74,8 @@ class Launcher:
                 stdout=stdout if stdout is not None else output or subprocess.DEVNULL,
                 stderr=output or subprocess.DEVNULL,
                 env={**os.environ, **env} if env else None,
+                cwd="/",  # Numba reads a configuration from the current directory, which may be another user's
+                umask=PRIVATE_UMASK,
                 start_new_session=True,
             )
         finally:

@@ -203,8 +203,10 @@ def kill_all(directory: RunDirectory, processes: Processes | None = None, timeou
         The names of the processes that were killed.
 
     Raises:
-        RunError: a process did not end after SIGKILL; the files stay, so that the caller can retry.
+        RunError: a process did not end after SIGKILL; the files stay, so that the caller can retry. Or another user can
+            have written the ledger.
     """
+    directory.check_own()
     table = processes or LinuxProcesses()
     ledger = Ledger(directory)
     killed: list[str] = []

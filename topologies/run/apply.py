@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from hoverboard.contract.entities import AnyEntity
 from hoverboard.contract.errors import HoverboardError, InputError, RunError
+from hoverboard.safe_files import write_own_file
 from topologies.emulation.ping import wait_answers
 from topologies.run.run import Run
 from topologies.run.up import READY_TIMEOUT, gateway_targets
@@ -161,7 +162,7 @@ def _realize(run: Run, target: Topology, todo: Difference) -> None:
         run.network.alter_vm(before, after)
     _build(run, todo.build)
     run.replace_topology(lambda _: target)
-    run.directory.topology.write_text(target.text, encoding="utf-8")
+    write_own_file(run.directory.path, run.directory.topology.name, target.text)
     _wait_reached(run, todo.build)
 
 

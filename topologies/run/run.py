@@ -18,6 +18,7 @@ from typing import Literal
 from hoverboard.contract.errors import HoverboardError, RunError
 from hoverboard.contract.generations import facts
 from hoverboard.host.control.host_client import HostClient
+from hoverboard.safe_files import write_own_file
 from topologies.cluster import regional
 from topologies.cluster.control_processes import ControlLayout
 from topologies.emulation.emulated_network import EmulatedNetwork
@@ -97,7 +98,7 @@ class Run:
         pid = os.getpid()
         run_ledger.record_process(Process(pid, start_time(pid) or 0), "holder", "holder")
         self.directory.logs.mkdir(mode=0o700)
-        self.directory.topology.write_text(self._topology.text, encoding="utf-8")
+        write_own_file(self.directory.path, self.directory.topology.name, self._topology.text)
         self._server = server
         server.start()
         # Both need seconds for their imports, while we make devices.

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -142,7 +143,28 @@ def test_our_own_modules_are_found_where_this_package_is(monkeypatch: pytest.Mon
     root = str(Path(__file__).resolve().parents[4])
     monkeypatch.delenv("PYTHONPATH", raising=False)
     assert python("controllers", "--dir", "/x") == [
-        "env", f"PYTHONPATH={root}", sys.executable, "-m", "controllers", "--dir", "/x",
+        "env", "--unset=PYTHONHOME", f"PYTHONPATH={root}",
+        sys.executable, "-P", "-s", "-m", "controllers", "--dir", "/x",
     ]  # fmt: skip
-    monkeypatch.setenv("PYTHONPATH", f"/a:{root}::/b:/a")
-    assert python("controllers")[1] == f"PYTHONPATH={root}:/a:/b"
+    monkeypatch.setenv("PYTHONPATH", f"/a:{root}:::.:here:../b:/b:/a")
+    assert python("controllers")[2] == f"PYTHONPATH={root}:/a:/b"
+
+
+def test_what_a_process_ignores_its_children_do_not_get(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("PYTHON")]:
+        monkeypatch.delenv(name)
+    for name in ("PYTHONPATH", "PYTHONPYCACHEPREFIX"):
+        monkeypatch.setenv(name, "/a")
+    monkeypatch.setattr(sys, "flags", SimpleNamespace(ignore_environment=1))
+    root = str(Path(__file__).resolve().parents[4])
+    assert python("controllers")[:4] == [
+        "env", "--unset=PYTHONPATH", "--unset=PYTHONPYCACHEPREFIX", f"PYTHONPATH={root}",
+    ]  # fmt: skip
+
+
+def test_a_process_starts_in_the_root_directory_and_keeps_its_files_private(launcher: Launcher, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    script = f"pwd; umask; echo >{tmp_path}/made"
+    launcher.forget(launcher.start(["/bin/sh", "-c", script], "a", "shell", log=log))
+    assert log.read_text() == "/\n0077\n"
+    assert (tmp_path / "made").stat().st_mode & 0o777 == 0o600
