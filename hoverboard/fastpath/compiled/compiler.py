@@ -2,6 +2,7 @@
 
 Numba notices when the file of a cached function changes, but not when a constant from another file changes. A ring of
 256 slots would keep that size although the source says 512. So each state of the sources has its own cache directory.
+Where the environment is read-only, `disk_cache` finds another place for it.
 NUMBA_BOUNDSCHECK=1 finds index errors.
 """
 
@@ -16,6 +17,8 @@ from typing import Any, TypeVar, cast
 
 import numba
 
+from hoverboard.fastpath.compiled import disk_cache
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 # Modules of hoverboard.contract whose constants end up in compiled code; entities, errors and packets have none.
@@ -29,10 +32,11 @@ def _cache_directory() -> str:
     for source in sorted([*package.rglob("*.py"), *(contract / f"{name}.py" for name in CONSTANTS_FROM)]):
         digest.update(source.read_bytes())
     base = os.environ.get("NUMBA_CACHE_DIR") or str(Path(sys.prefix) / "numba-cache")
-    return str(Path(base) / digest.hexdigest()[:16])
+    return str(disk_cache.choose(Path(base) / digest.hexdigest()[:16], disk_cache.own_places()))
 
 
 numba.config.CACHE_DIR = _cache_directory()
+numba.config.CACHE_LOCATOR_CLASSES = ",".join(disk_cache.LOCATORS)
 
 
 def compiled(function: F) -> F:
