@@ -71,19 +71,22 @@ def report_(
     as_json: Json = False,
 ) -> None:
     """Rebuild reports from raw data. Nothing is measured."""
+    from experiments.frame import results_place
     from experiments.sweeps import discovery, report, reproduction
     from experiments.sweeps.folder import RUN, Folder
 
     found = []
     for path in folders:
-        if not (path / RUN).exists() and (several := sorted(one.parent for one in path.glob(f"*/{RUN}"))):
-            done = [(Folder(one), report.write(Folder(one))) for one in several]
-            (path / report.SUMMARY).write_text(report.overview([one for one, _ in done]), encoding="utf-8")
-            found += done
-        else:
-            found.append((Folder(path), report.write(Folder(path))))
+        with results_place.writing(path, lambda: "make room, or copy the folder to a place that can be written"):
+            if not (path / RUN).exists() and (several := sorted(one.parent for one in path.glob(f"*/{RUN}"))):
+                done = [(Folder(one), report.write(Folder(one))) for one in several]
+                (path / report.SUMMARY).write_text(report.overview([one for one, _ in done]), encoding="utf-8")
+                found += done
+            else:
+                found.append((Folder(path), report.write(Folder(path))))
     if markdown is not None:
-        reproduction.write([one for one, _ in found], markdown, list(discovery.catalogue()))
+        with results_place.writing(markdown, lambda: "make room, or give another FILE.md"):
+            reproduction.write([one for one, _ in found], markdown, list(discovery.catalogue()))
     print_reports(found, as_json)
 
 

@@ -5,6 +5,7 @@ The report is one file that needs no other: figures are inlined as SVG. It is ma
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 from datetime import datetime
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from experiments import figures
 from experiments.demo import picture
-from experiments.demo.demo_results import DemoResult, offload_delay
+from experiments.demo.demo_results import DemoResult, Generation, offload_delay
 from experiments.observe import provenance
 
 if TYPE_CHECKING:
@@ -31,9 +32,35 @@ def default_folder() -> Path:
 
 def write(result: DemoResult, folder: Path) -> Demo:
     """Write all files into `folder`, which is made if it is missing; return the document of summary.json."""
+    summary = summarise(result)
+    write_files(result, summary, folder)
+    return summary
+
+
+def summarise(result: DemoResult) -> Demo:
+    """The document of summary.json."""
+    return result.summary(provenance.record(result.parameters))
+
+
+def keep_raw(generation: Generation, folder: Path) -> None:
+    """Write the raw data of a generation when it is measured; a later failure does not lose them.
+
+    A file that cannot be written is left out: `write_files` tries again, and tells the reason.
+    """
+    with contextlib.suppress(OSError):
+        _write_raw(generation, folder / "raw")
+
+
+def write_files(result: DemoResult, summary: Demo, folder: Path) -> None:
+    """Write all files into `folder`; the smallest with all figures first.
+
+    Raises:
+        OSError: a file cannot be written.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    summary = result.summary(provenance.record(result.parameters))
-    _write_raw(result, folder / "raw")
+    (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    for generation in result.generations:
+        _write_raw(generation, folder / "raw")
     with (folder / "demo.csv").open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file)
         rows.writerow(_CSV_HEAD)
@@ -46,9 +73,7 @@ def write(result: DemoResult, folder: Path) -> Demo:
         for name, figure in _figures(result).items():
             figures.write(figure, folder / "figures" / name)
             inline[name] = figures.inline_svg(figure, name)
-    (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
     (folder / "report.html").write_text(_page(summary, inline, result), encoding="utf-8")
-    return summary
 
 
 def _pair(result: DemoResult) -> tuple[str, str]:
@@ -56,16 +81,15 @@ def _pair(result: DemoResult) -> tuple[str, str]:
     return src, dst
 
 
-def _write_raw(result: DemoResult, folder: Path) -> None:
-    folder.mkdir(exist_ok=True)
-    for generation in result.generations:
-        stem = f"{generation.dataplane}"
-        for item in generation.throughput:
-            _write_json(folder / f"{stem}-iperf3-{item.streams}-streams.json", item.result.raw)
-        if generation.timeline.iperf is not None:
-            _write_json(folder / f"{stem}-iperf3-followed-flow.json", generation.timeline.iperf.raw)
-        (folder / f"{stem}-ping-direct.txt").write_text(generation.latency_direct.text, encoding="utf-8")
-        (folder / f"{stem}-ping-hoverboard.txt").write_text(generation.latency_hoverboard.text, encoding="utf-8")
+def _write_raw(generation: Generation, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    stem = f"{generation.dataplane}"
+    for item in generation.throughput:
+        _write_json(folder / f"{stem}-iperf3-{item.streams}-streams.json", item.result.raw)
+    if generation.timeline.iperf is not None:
+        _write_json(folder / f"{stem}-iperf3-followed-flow.json", generation.timeline.iperf.raw)
+    (folder / f"{stem}-ping-direct.txt").write_text(generation.latency_direct.text, encoding="utf-8")
+    (folder / f"{stem}-ping-hoverboard.txt").write_text(generation.latency_hoverboard.text, encoding="utf-8")
 
 
 def _write_json(path: Path, document: Any) -> None:

@@ -24,6 +24,7 @@ from typing import Any
 from experiments.frame.experiment import Point, Sample, SampleTable
 from hoverboard.contract.errors import InputError
 from hoverboard.contract.plugins import file_of
+from hoverboard.text_files import read_text
 
 RUN, POINTS, RAW, SAMPLES, TOPOLOGIES = "run.json", "points.jsonl", "raw", "samples.csv", "topologies"
 SOURCE = "experiment.py"
@@ -115,13 +116,18 @@ class Folder:
     def document(self) -> dict[str, Any]:
         """The content of run.json. InputError: it is missing or cannot be read."""
         try:
-            return dict(json.loads((self.path / RUN).read_text()))
-        except (OSError, ValueError):
+            return dict(json.loads(self._read(RUN)))
+        except (InputError, ValueError):
             raise InputError(
                 f"the folder has no readable {RUN}",
                 where=str(self.path),
                 next_step="give a folder that `experiment run` made",
             ) from None
+
+    def _read(self, name: str) -> str:
+        return read_text(
+            self.path / name, "file of results", most=None, next_step="give a folder that `experiment run` made"
+        )
 
     def add(self, outcome: Outcome) -> None:
         """Save one point: first its raw data, then its line in points.jsonl, which marks it as finished."""
@@ -171,7 +177,7 @@ class Folder:
         """The outcomes, the last one of each point. A line that a crash has cut is left out."""
         found: dict[str, Outcome] = {}
         if (self.path / POINTS).exists():
-            for line in (self.path / POINTS).read_text().splitlines():
+            for line in self._read(POINTS).splitlines():
                 try:
                     document = json.loads(line)
                 except ValueError:
@@ -181,8 +187,8 @@ class Folder:
         yield from found.values()
 
     def done(self) -> set[str]:
-        """The keys of points that are measured without an error. A resumed run skips them."""
-        return {one.key for one in self.outcomes() if not one.error}
+        """The keys of points of which every sample was measured. A resumed run skips them."""
+        return {one.key for one in self.outcomes() if all(sample.value is not None for sample in one.all_samples())}
 
     def table(self) -> SampleTable:
         """All samples. A failed point adds one failed sample."""
@@ -214,5 +220,9 @@ def _write(path: Path, text: str) -> None:
     """Write a file as a whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
+    try:
+        part.write_text(text, encoding="utf-8")
+        part.replace(path)
+    except OSError:
+        part.unlink(missing_ok=True)  # a part on a full disk takes the space of others
+        raise
