@@ -77,7 +77,7 @@ StoreOption = Annotated[
 def up(
     context: typer.Context,
     file: Annotated[
-        str, typer.Argument(metavar="[FILE]", help="A topology file, or the name of a shipped one.")
+        str, typer.Argument(metavar="[FILE]", help="A topology file, a pipe, or the name of a shipped one.")
     ] = "demo",
     run: Annotated[
         str | None, typer.Option("--run", metavar="NAME", help="Name of the run. Default: that of the topology.")
@@ -120,21 +120,22 @@ def up(
     from topologies.client.run_client import start_detached
     from topologies.spec import external, schema
 
-    topology = schema.load(file)
+    given = schema.read(file)
+    topology = schema.parse(**given)
     if dataplane is not None:
         topology = topology.with_dataplane(dataplane)
     name = run or topology.name
     options["offload_policy"] = _absolute(offload_policy)
-    with guard.ended_by_signals(), PhaseProgress() as progress:
-        ready = start_detached(
-            os.path.abspath(file) if os.path.exists(file) else file, run=name, control=control, progress=progress,
-            **options,
-        )  # fmt: skip
-    _print_notes(external.notes(topology))
-    if as_json:
-        print_json(ready)
-    else:
-        print(f"run {name!r} is up; end it with: hoverboard down --run {name}")
+    with guard.ended_by_signals() as signals:
+        with PhaseProgress() as progress:
+            ready = start_detached(
+                given, run=name, control=control, progress=progress, last_chance=signals.ignore, **options
+            )
+        _print_notes(external.notes(topology))
+        if as_json:
+            print_json(ready)
+        else:
+            print(f"run {name!r} is up; end it with: hoverboard down --run {name}")
 
 
 def _print_check(file: str, run: str | None, options: dict[str, Any], control: dict[str, Any], as_json: bool) -> None:
