@@ -29,7 +29,7 @@ _KINDS = {
 
 def read_text(
     path: Path, noun: str, *, next_step: str, pipe: bool = False, most: int | None = MOST_BYTES,
-    seconds: float = PIPE_SECONDS,
+    seconds: float = PIPE_SECONDS, errors: str = "strict",
 ) -> str:  # fmt: skip
     """The text of a file in UTF-8.
 
@@ -40,6 +40,7 @@ def read_text(
         pipe: whether a pipe will do.
         most: bytes that the file may have; None: any number.
         seconds: in which a pipe has to end.
+        errors: what is done with bytes that are no UTF-8, as for `bytes.decode`.
 
     Raises:
         InputError: there is no such file, it cannot be read, or it is of a wrong kind, too large or too slow.
@@ -74,7 +75,7 @@ def read_text(
     finally:
         os.close(fd)
     try:
-        return content.decode()
+        return content.decode(errors=errors)
     except UnicodeDecodeError as error:
         raise fault("it is not UTF-8 text", "save it in UTF-8") from error
 

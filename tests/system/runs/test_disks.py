@@ -1,4 +1,4 @@
-"""Disks that are full or read-only: an error before anything starts, or the reason named later. Mounts are in a namespace apart."""
+"""Disks that are full or read-only: an error before anything starts, or the reason named later; mounts are apart."""
 
 from __future__ import annotations
 
