@@ -194,7 +194,7 @@ def _run_each(
         for plan, path in several:
             with results_place.writing(path, lambda: f"make room; what was measured is there, {_continue(out)}"):
                 folder = run(plan, path, lambda what, part: progress(what, (len(done) + part) / len(several)))
-            with results_place.writing(path, partial(_report_again, path)):
+            with results_place.writing(path, partial(_report_again, plan, path)):
                 done.append((folder, report.write(folder)))
     except KeyboardInterrupt:
         print(f"results so far are in {out}; {_continue(out)}", file=sys.stderr)
@@ -206,8 +206,11 @@ def _continue(out: Path) -> str:
     return f"to continue, add --resume --out {out}"
 
 
-def _report_again(path: Path) -> str:
-    return f"make room; all points are measured, so then: hoverboard experiment report {path}"
+def _report_again(plan: Plan, path: Path) -> str:
+    from hoverboard.contract.plugins import file_of
+
+    trust = "" if file_of(plan.where) is None else " --trust-code"
+    return f"make room; all points are measured, so then: hoverboard experiment report {path}{trust}"
 
 
 def _keys(tls: Path | None) -> ClusterKeys | None:

@@ -42,3 +42,4 @@ def test_signals_can_be_ignored_to_the_end_of_the_process() -> None:
             signal.raise_signal(number)
     for number in ALL:
         signal.raise_signal(number)
+    assert {signal.getsignal(number) for number in ALL} == {signal.SIG_IGN}

@@ -188,15 +188,15 @@ def test_a_disk_that_is_full_when_the_report_is_written_loses_no_point(
         full_after(full, 0, "report.html")
         shown = run(file, "--out", str(out), "--quick")
     assert shown.exit_code == 4
-    assert f"all points are measured, so then: hoverboard experiment report {out}" in shown.stderr
-    assert cli.invoke(app, ["experiment", "report", str(out)]).exit_code == 0
+    assert f"all points are measured, so then: hoverboard experiment report {out} --trust-code\n" in shown.stderr
+    assert cli.invoke(app, ["experiment", "report", str(out), "--trust-code"]).exit_code == 0
 
 
 def test_a_report_that_cannot_be_written_is_told(file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "out"
     assert run(file, "--out", str(out), "--quick").exit_code == 0
     full_after(monkeypatch, 0, "report.html")
-    shown = cli.invoke(app, ["experiment", "report", str(out)])
+    shown = cli.invoke(app, ["experiment", "report", str(out), "--trust-code"])
     assert shown.exit_code == 4
     assert "cannot be written: no space left on device\n  -> make room, or copy the folder" in shown.stderr
 
