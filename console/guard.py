@@ -134,16 +134,37 @@ class GuardedGroup(TyperGroup):
             return super().invoke(ctx)
 
 
+class EndingSignals:
+    """The signals that end the block of `ended_by_signals`."""
+
+    def __init__(self) -> None:
+        self.ignored = False
+
+    def ignore(self) -> None:
+        """Ignore them, and Ctrl-C, until this process ends: what it started now stays."""
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        self.ignored = True
+
+
 @contextlib.contextmanager
-def ended_by_signals() -> Iterator[None]:
-    """End the block at SIGTERM and SIGHUP as at Ctrl-C, so that all it has started is taken down."""
+def ended_by_signals() -> Iterator[EndingSignals]:
+    """End the block at SIGTERM and SIGHUP as at Ctrl-C, so that all it has started is taken down.
+
+    A signal that our caller ignores, as `nohup` does SIGHUP, stays ignored.
+    """
 
     def interrupt(number: int, _frame: object) -> None:
         raise KeyboardInterrupt
 
-    kept = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    found = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    kept = {number: handler for number, handler in found.items() if handler != signal.SIG_IGN}
+    for number in kept:
+        signal.signal(number, interrupt)
+    signals = EndingSignals()
     try:
-        yield
+        yield signals
     finally:
-        for number, handler in kept.items():
-            signal.signal(number, handler)
+        if not signals.ignored:
+            for number, handler in kept.items():
+                signal.signal(number, handler)

@@ -14,7 +14,9 @@ from rich.table import Table
 
 from benchmarks.harness.bars import Bar
 from console.show import tables
+from experiments.frame import results_place
 from experiments.observe import provenance
+from hoverboard.contract.errors import MachineError
 from hoverboard.safe_files import write_file
 
 
@@ -66,9 +68,15 @@ def finish(
         "bars": [bar.as_dict() for bar in bars],
         "passed": all(bar.passed for bar in bars),
     }
-    write_file(path.parent, path.name, json.dumps(document, indent=2) + "\n")
+    text = json.dumps(document, indent=2)
+    try:
+        with results_place.writing(path, lambda: "the results are on stdout; save them, or make room"):
+            write_file(path.parent, path.name, text + "\n")
+    except MachineError:
+        print(text)  # what was measured stays
+        raise
     if as_json:
-        print(json.dumps(document, indent=2))
+        print(text)
     else:
         tables.show([*shown, bars_table(bars)])
         machine = document["machine"]

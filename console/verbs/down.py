@@ -32,12 +32,15 @@ def down(
         _end_orphans(run, as_json)
         return
     from topologies.client import run_client
-    from topologies.processes.run_directory import run_names
+    from topologies.processes import failed_logs
+    from topologies.processes.run_directory import RunDirectory, run_names
 
     try:
         names = run_names() if everything else [runs.choose(run, run_names() if run is None else [])]
         for name in names:
             run_client.down(name, missing_ok=everything)
+        for name in failed_logs.names() if everything else ():
+            failed_logs.forget(RunDirectory.of(name))
     finally:
         runs.mention_orphans()
     if as_json:

@@ -5,6 +5,7 @@ The report is one file that needs no other: figures are inlined as SVG. It is ma
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from experiments import figures
 from experiments.demo import picture
-from experiments.demo.demo_results import DemoResult, offload_delay
+from experiments.demo.demo_results import DemoResult, Generation, offload_delay
 from experiments.observe import provenance
 from hoverboard.safe_files import make_folder, write_file
 
@@ -33,9 +34,36 @@ def default_folder() -> Path:
 
 def write(result: DemoResult, folder: Path) -> Demo:
     """Write all files into `folder`, which is made if it is missing; return the document of summary.json."""
+    summary = summarise(result)
+    write_files(result, summary, folder)
+    return summary
+
+
+def summarise(result: DemoResult) -> Demo:
+    """The document of summary.json."""
+    return result.summary(provenance.record(result.parameters))
+
+
+def keep_raw(generation: Generation, folder: Path) -> None:
+    """Write the raw data of a generation when it is measured; a later failure does not lose them.
+
+    A file that cannot be written is left out: `write_files` tries again, and tells the reason.
+    """
+    with contextlib.suppress(OSError):
+        _write_raw(generation, folder / "raw")
+
+
+def write_files(result: DemoResult, summary: Demo, folder: Path) -> None:
+    """Write all files into `folder`; the smallest with all figures first.
+
+    Raises:
+        InputError: the folder belongs to another user.
+        OSError: a file cannot be written.
+    """
     make_folder(folder)
-    summary = result.summary(provenance.record(result.parameters))
-    _write_raw(result, folder / "raw")
+    write_file(folder, "summary.json", json.dumps(summary, indent=2) + "\n")
+    for generation in result.generations:
+        _write_raw(generation, folder / "raw")
     text = io.StringIO(newline="")
     rows = csv.writer(text)
     rows.writerow(_CSV_HEAD)
@@ -48,9 +76,7 @@ def write(result: DemoResult, folder: Path) -> Demo:
         for name, figure in _figures(result).items():
             figures.write(figure, folder / "figures" / name)
             inline[name] = figures.inline_svg(figure, name)
-    write_file(folder, "summary.json", json.dumps(summary, indent=2) + "\n")
     write_file(folder, "report.html", _page(summary, inline, result))
-    return summary
 
 
 def _pair(result: DemoResult) -> tuple[str, str]:
@@ -58,15 +84,14 @@ def _pair(result: DemoResult) -> tuple[str, str]:
     return src, dst
 
 
-def _write_raw(result: DemoResult, folder: Path) -> None:
-    for generation in result.generations:
-        stem = f"{generation.dataplane}"
-        for item in generation.throughput:
-            _write_json(folder, f"{stem}-iperf3-{item.streams}-streams.json", item.result.raw)
-        if generation.timeline.iperf is not None:
-            _write_json(folder, f"{stem}-iperf3-followed-flow.json", generation.timeline.iperf.raw)
-        write_file(folder, f"{stem}-ping-direct.txt", generation.latency_direct.text)
-        write_file(folder, f"{stem}-ping-hoverboard.txt", generation.latency_hoverboard.text)
+def _write_raw(generation: Generation, folder: Path) -> None:
+    stem = f"{generation.dataplane}"
+    for item in generation.throughput:
+        _write_json(folder, f"{stem}-iperf3-{item.streams}-streams.json", item.result.raw)
+    if generation.timeline.iperf is not None:
+        _write_json(folder, f"{stem}-iperf3-followed-flow.json", generation.timeline.iperf.raw)
+    write_file(folder, f"{stem}-ping-direct.txt", generation.latency_direct.text)
+    write_file(folder, f"{stem}-ping-hoverboard.txt", generation.latency_hoverboard.text)
 
 
 def _write_json(folder: Path, name: str, document: Any) -> None:

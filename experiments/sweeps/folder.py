@@ -27,6 +27,7 @@ from experiments.sweeps.folder_files import read_point, read_run
 from hoverboard.contract.errors import InputError
 from hoverboard.contract.plugins import file_of
 from hoverboard.safe_files import make_folder, open_to_append, write_file
+from hoverboard.text_files import read_text
 
 RUN, POINTS, RAW, SAMPLES, TOPOLOGIES = "run.json", "points.jsonl", "raw", "samples.csv", "topologies"
 SOURCE = "experiment.py"
@@ -118,14 +119,18 @@ class Folder:
     def document(self) -> dict[str, Any]:
         """The content of run.json. InputError: it is missing or cannot be read."""
         try:
-            text = (self.path / RUN).read_text(encoding="utf-8")
-        except (OSError, ValueError):
+            text = self._read(RUN)
+        except InputError:
             raise InputError(
                 f"the folder has no readable {RUN}",
                 where=str(self.path),
                 next_step="give a folder that `experiment run` made",
             ) from None
         return read_run(text, str(self.path / RUN))
+
+    def _read(self, name: str, errors: str = "strict") -> str:
+        step = "give a folder that `experiment run` made"
+        return read_text(self.path / name, "file of results", next_step=step, most=None, errors=errors)
 
     def add(self, outcome: Outcome) -> None:
         """Save one point: first its raw data, then its line in points.jsonl, which marks it as finished."""
@@ -179,8 +184,7 @@ class Folder:
         """
         found: dict[str, Outcome] = {}
         if (self.path / POINTS).exists():
-            lines = (self.path / POINTS).read_text(encoding="utf-8", errors="replace").splitlines()
-            for number, line in enumerate(lines, 1):
+            for number, line in enumerate(self._read(POINTS, errors="replace").splitlines(), 1):
                 try:
                     document = read_point(line, f"{self.path / POINTS}:{number}")
                 except ValueError:
@@ -189,8 +193,8 @@ class Folder:
         yield from found.values()
 
     def done(self) -> set[str]:
-        """The keys of points that are measured without an error. A resumed run skips them."""
-        return {one.key for one in self.outcomes() if not one.error}
+        """The keys of points of which every sample was measured. A resumed run skips them."""
+        return {one.key for one in self.outcomes() if all(sample.value is not None for sample in one.all_samples())}
 
     def table(self) -> SampleTable:
         """All samples. A failed point adds one failed sample."""

@@ -88,7 +88,9 @@ def load_class(reference: str, base: type[Any], where: str = "", *, noun: str, n
         )
     if found is None or not found[0].is_file():
         path = found[0] if found is not None else Path(reference)
-        raise InputError(f"there is no Python file {path.name!r}", where=place, next_step=next_step)
+        irregular = found is not None and path.exists()
+        what = f"{path.name!r} is not a regular file" if irregular else f"there is no Python file {path.name!r}"
+        raise InputError(what, where=place, next_step=next_step)
     if not _may_run.get():
         raise FileNotRunError(reference)
     path, wanted = found

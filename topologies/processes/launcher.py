@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import subprocess
 import sys
 import threading
@@ -13,6 +14,7 @@ from hoverboard.contract.errors import RunError
 from topologies.processes.ledger import Ledger
 
 PRIVATE_UMASK = 0o077  # of every process of a run
+_NAMESPACE_TIMEOUT = 60.0
 
 
 def python(module: str, *arguments: str) -> list[str]:
@@ -97,6 +99,11 @@ class Launcher:
         )
         assert child.stdout is not None
         with child.stdout as ready:
+            if not select.select([ready], [], [], _NAMESPACE_TIMEOUT)[0]:
+                raise RunError(
+                    f"no namespace for {what} after {_NAMESPACE_TIMEOUT:g} s: mnexec hangs",
+                    next_step="check that `mnexec -n true` ends; the package mininet has mnexec",
+                )
             line = ready.readline()
         if not line:
             raise RunError(

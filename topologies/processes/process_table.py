@@ -64,6 +64,16 @@ def start_time(pid: int, proc: Path = Path("/proc")) -> int | None:
     return None if fields[0] in "ZX" else int(fields[19])
 
 
+def cpu_seconds(pid: int | None, proc: Path = Path("/proc")) -> float:
+    """The CPU time that a process has used, in seconds; 0 when there is no such process."""
+    try:
+        stat = (proc / str(pid) / "stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0.0
+    user, system = stat.rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
 def identified(pid: int | None) -> Process | None:
     """The running process with this pid; None when there is no such process."""
     if pid is None:

@@ -13,6 +13,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Literal
 
 from hoverboard.contract.errors import HoverboardError, RunError
@@ -24,7 +25,7 @@ from topologies.cluster.control_processes import ControlLayout
 from topologies.emulation.emulated_network import EmulatedNetwork
 from topologies.emulation.nodes import Server
 from topologies.emulation.ovs_daemons import DATABASE, SWITCH, start_daemon, wait_daemon
-from topologies.processes import ledger, marks
+from topologies.processes import failed_logs, ledger, marks
 from topologies.processes.launcher import Launcher
 from topologies.processes.phases import PhaseClock, Progress
 from topologies.processes.process_table import LinuxProcesses, Process, identified, start_time
@@ -58,6 +59,7 @@ class Run:
         cluster: cluster management, which sends the intent to the control plane.
         hosts: its host processes and their nursery.
         closing, ended: events, set when the run begins to go down, and when it is down.
+        kept_logs: where `take_down(keep_logs=True)` has left the logs.
 
     Raises:
         InputError: this topology cannot have a control plane of this layout.
@@ -90,6 +92,8 @@ class Run:
         self._change_lock = threading.RLock()
         self._state_lock = threading.Lock()  # for changes of `state`
         self._kill_lock, self._removing = threading.RLock(), False
+        self._keep_logs = False
+        self.kept_logs: Path | None = None
 
     def begin(self, server: HolderServer) -> None:
         """Create the ledger and the first files, serve requests, and start what needs most time."""
@@ -238,10 +242,15 @@ class Run:
 
     # -- down -------------------------------------------------------------------------------------
 
-    def take_down(self) -> None:
-        """End and remove everything; harmless when repeated, and from several threads at once."""
+    def take_down(self, *, keep_logs: bool = False) -> None:
+        """End and remove everything; harmless when repeated, and from several threads at once.
+
+        Args:
+            keep_logs: keep the logs of this run, whose start has failed (`topologies.processes.failed_logs`).
+        """
         if self.ended.is_set():
             return
+        self._keep_logs = self._keep_logs or keep_logs
         self._stop_everything()
         # A change that is under way fails at once: the processes that it waits for are dead.
         with self._change_lock:
@@ -288,6 +297,8 @@ class Run:
     def _remove_directory(self) -> None:
         mark = self.launcher.ledger.mark
         if self._directory_lock.is_of(self.directory):
+            if self._keep_logs:
+                self.kept_logs = failed_logs.keep(self.directory)
             ledger.remove_tree(self.directory)
         elif mark is not None:
             ledger.remove_remains(self.directory, mark)

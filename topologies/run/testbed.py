@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from controllers.fm.fabric_client import FabricClient
 from hoverboard.contract.entities import AnyEntity, Dataplane, Scheduling
-from hoverboard.contract.errors import RunError
+from hoverboard.contract.errors import HoverboardError, RunError
 from hoverboard.contract.plugins import without_running_files
 from hoverboard.host.control.host_client import HostClient
 from topologies.cluster.control_processes import ControlLayout
@@ -25,7 +25,7 @@ from topologies.cluster.manager import ProgramState
 from topologies.emulation import ovs_daemons
 from topologies.emulation.links import Uplink, VirtualNIC
 from topologies.emulation.nodes import NamespaceNode, Server
-from topologies.processes import ledger
+from topologies.processes import failed_logs, ledger, state_space
 from topologies.processes.phases import Progress
 from topologies.processes.run_directory import RunDirectory
 from topologies.processes.signals import defer_signals
@@ -115,6 +115,7 @@ class Testbed:
         up.check_machine()
         for server in self.topology.servers:
             ovs_daemons.check_generation(server.dataplane, self.datapath_type, where=server.name)
+        state_space.check(self.directory, len(self.topology.servers))
         with self._undone_on_failure(before=self._run):
             self._make_run(progress)
             run = self._current_run()
@@ -130,30 +131,40 @@ class Testbed:
 
     @contextlib.contextmanager
     def _undone_on_failure(self, before: Run | None = None) -> Iterator[None]:
-        """Take the run down when the block fails, unless it is the run `before`."""
+        """Take the run down when the block fails, unless it is the run `before`; an error keeps its logs."""
         try:
             yield
         except BaseException as error:
+            no_space = state_space.reason(error, self.directory) if isinstance(error, Exception) else None
             run = self._run
             if run is None or run is before:
+                if no_space is not None:
+                    raise no_space from error
                 raise
             ended_elsewhere = run.closing.is_set()
-            self.down()
+            with defer_signals():
+                run.take_down(keep_logs=isinstance(error, Exception) and not ended_elsewhere)
             if ended_elsewhere and isinstance(error, Exception):
                 what = f"run {self.run!r} was taken down while it was starting, by another process"
                 raise RunError(what, next_step="bring it up again") from error
+            if no_space is not None:
+                raise no_space from error
+            if isinstance(error, HoverboardError):
+                failed_logs.explain(error, self.directory, run.kept_logs)
             raise
 
     def _make_run(self, progress: Progress | None) -> None:
         if self.state != "down":
             raise RunError(f"this testbed is {self.state} already", where=self.run, next_step="take it down first")
-        lock = up.take_lock(self.directory)
-        try:
-            self._run = Run(self.directory, lock, self.topology, self._layout, self.datapath_type, progress)
-        except BaseException:
-            ledger.remove_tree(self.directory)
-            lock.release()
-            raise
+        with defer_signals():  # a lock without a run would stay behind
+            lock = up.take_lock(self.directory)
+            try:
+                failed_logs.forget(self.directory)
+                self._run = Run(self.directory, lock, self.topology, self._layout, self.datapath_type, progress)
+            except BaseException:
+                ledger.remove_tree(self.directory)
+                lock.release()
+                raise
 
     # -- down -------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 Numba notices when the file of a cached function changes, but not when a constant from another file changes. A ring of
 256 slots would keep that size although the source says 512. So each state of the sources has its own cache directory.
+Where the environment is read-only, `disk_cache` finds another place for it.
 NUMBA_BOUNDSCHECK=1 finds index errors.
 """
 
@@ -18,6 +19,7 @@ from typing import Any, TypeVar, cast
 import numba
 
 from hoverboard.contract.errors import MachineError
+from hoverboard.fastpath.compiled import disk_cache
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -31,7 +33,7 @@ def _cache_directory() -> str:
     digest = hashlib.sha256(os.environ.get("NUMBA_BOUNDSCHECK", "").encode())
     for source in sorted([*package.rglob("*.py"), *(contract / f"{name}.py" for name in CONSTANTS_FROM)]):
         digest.update(source.read_bytes())
-    return str(_base_of_caches() / digest.hexdigest()[:16])
+    return str(disk_cache.choose(_base_of_caches() / digest.hexdigest()[:16], disk_cache.own_places()))
 
 
 def _base_of_caches() -> Path:
@@ -55,6 +57,7 @@ def _base_of_caches() -> Path:
 
 
 numba.config.CACHE_DIR = _cache_directory()
+numba.config.CACHE_LOCATOR_CLASSES = ",".join(disk_cache.LOCATORS)
 # Numba reads this file in the current directory, also later, each time it compiles. It could name another cache.
 numba.core.config._config_fname = os.devnull
 

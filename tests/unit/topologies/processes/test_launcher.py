@@ -115,6 +115,15 @@ def test_a_missing_namespace_is_reported_with_its_exit_code(launcher: Launcher) 
         launcher.namespace("h1")
 
 
+def test_a_namespace_that_does_not_come_is_not_waited_for_without_an_end(
+    launcher: Launcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mnexec").write_text("#!/bin/sh\nexec sleep 60\n")
+    monkeypatch.setattr("topologies.processes.launcher._NAMESPACE_TIMEOUT", 0.2)
+    with pytest.raises(RunError, match=r"no namespace for h1 after 0.2 s: mnexec hangs\n  -> check that"):
+        launcher.namespace("h1")
+
+
 def test_children_are_reaped_once_they_have_ended(launcher: Launcher) -> None:
     first, second = (launcher.start(["/bin/sleep", "60"], "a sleeper", "shell") for _ in range(2))
     first.kill()

@@ -14,7 +14,7 @@ import pytest
 
 from tests.unit.topologies.real_processes import Children, open_files
 from tests.waiting import until
-from topologies.processes.process_table import LinuxProcesses, Process, identified, start_time
+from topologies.processes.process_table import LinuxProcesses, Process, cpu_seconds, identified, start_time
 
 START = 1_000_003.0
 TABLE = LinuxProcesses()
@@ -54,6 +54,16 @@ def gone(children: Children) -> Process:
 def later(process: Process) -> Process:
     """Another process that has the same pid at another time."""
     return Process(process.pid, process.start + 1)
+
+
+def test_cpu_time_is_counted_in_seconds(tmp_path: Path) -> None:
+    (tmp_path / "7").mkdir()
+    (tmp_path / "7" / "stat").write_text(f"7 (a (b) c) R {' '.join(map(str, range(4, 60)))}\n")
+    ticks = os.sysconf("SC_CLK_TCK")
+    assert cpu_seconds(7, tmp_path) == (14 + 15) / ticks
+    assert cpu_seconds(8, tmp_path) == cpu_seconds(None) == 0.0
+    before = cpu_seconds(os.getpid())
+    until(lambda: cpu_seconds(os.getpid()) > before, 20.0, "our own work is not counted")
 
 
 # --- who is who -----------------------------------------------------------------------------------------
