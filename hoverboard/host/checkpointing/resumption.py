@@ -18,8 +18,6 @@ from hoverboard.host.checkpointing.checkpoint import CheckpointSource, Checkpoin
 from hoverboard.host.control.host_client import HostConfig
 from hoverboard.vswitch.ovs import Ovs
 
-_OUR_VERSION = ("OpenFlow14",)
-_ANY_VERSION = ("OpenFlow10", "OpenFlow13", "OpenFlow14", "OpenFlow15")  # versions of controllers that users bring
 _VPORT = "vp"  # prefix of a vport's name; its OpenFlow number follows
 
 
@@ -62,7 +60,6 @@ class Resumption:
             underlay_ip=config.underlay_ip,
             prefixlen=config.underlay_prefixlen,
             controllers=controllers,
-            versions=_ANY_VERSION if config.external else _OUR_VERSION,
             uplink_device=self._uplink,
         )
 

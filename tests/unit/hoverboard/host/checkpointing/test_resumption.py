@@ -142,16 +142,15 @@ def test_a_new_switch_gets_its_bridges(tmp_path: Path, switch: Switch, dataplane
         (
             "configure",
             {"datapath_type": "netdev", "underlay_ip": "172.16.0.1", "prefixlen": 16, "controllers": controllers,
-             "versions": ("OpenFlow14",), "uplink_device": uplink},
+             "uplink_device": uplink},
         )
     ]  # fmt: skip
 
 
-def test_a_switch_that_others_program_connects_to_them_alone_by_any_version(tmp_path: Path, switch: Switch) -> None:
+def test_a_switch_that_others_program_connects_to_them_alone(tmp_path: Path, switch: Switch) -> None:
     resumption(tmp_path, switch, more_endpoints=MORE_DOORS, external=True).configure()
     ((_, settings),) = switch.asked
     assert settings["controllers"] == ["tcp:127.0.0.1:6653"]
-    assert {"OpenFlow10", "OpenFlow13", "OpenFlow14"} < set(settings["versions"])
 
 
 def test_a_switch_that_agrees_is_left_as_it_is(resumed: Resumption, switch: Switch) -> None:
