@@ -10,7 +10,7 @@ import re
 import socket
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from hoverboard.contract.encapsulation import FABRIC_MTU, GENEVE_PORT, datapath_id, underlay_mac
@@ -178,6 +178,15 @@ class Ovs:
             done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=5)
             if done.returncode:
                 raise SwitchError(f"{' '.join(command[:3])}: {done.stderr.strip()}", where=str(self.directory))
+
+    def set_neighbours(self, addresses: Iterable[str]) -> None:
+        """Tell the switch the MACs of other hosts: it drops packets to a host that it has to ask for its MAC.
+
+        Args:
+            addresses: underlay addresses of the other hosts and Hoverboards.
+        """
+        for address in addresses:
+            self.appctl("tnl/neigh/set", PHYSICAL_BRIDGE, address, underlay_mac(address))
 
     def add_vport(self, name: str, ofport: int, *, vm: str, device: bool) -> int:
         """Add a VM's port to the integration bridge and return its OpenFlow number.

@@ -87,7 +87,7 @@ class Testbed:
     # -- up ---------------------------------------------------------------------------------------
 
     def up(self, progress: Progress | None = None, prepared: Callable[[], None] | None = None) -> None:
-        """Bring everything up; return when every VM reaches its gateway.
+        """Bring everything up; return when every VM reaches its gateway, and hosts reach each other.
 
         On any failure, Ctrl-C included, everything is undone before the exception is raised.
 
@@ -123,7 +123,7 @@ class Testbed:
             up.build(run)
 
     def start(self) -> None:
-        """Start switches, host processes and the control plane; return when every VM reaches its gateway."""
+        """Start switches, host processes and the control plane; return when all of it works together (`up`)."""
         with self._undone_on_failure():
             up.start(self._current_run())
 

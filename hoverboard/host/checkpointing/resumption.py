@@ -62,6 +62,12 @@ class Resumption:
             controllers=controllers,
             uplink_device=self._uplink,
         )
+        self._set_neighbours()
+
+    def _set_neighbours(self) -> None:
+        """Tell a switch that makes tunnels the MACs of the other hosts; a switch that restarts has forgotten them."""
+        if self._uplink:
+            self._switch.set_neighbours(self._config.neighbours)
 
     def keep(self, vports: Callable[[], Mapping[str, tuple[str, int]]], source: CheckpointSource) -> None:
         """Write a checkpoint from now on; see CheckpointWriter.begin."""
@@ -107,6 +113,7 @@ class Resumption:
                 self.configure()
             elif self._uplink:
                 self._switch.address_physical_bridge(f"{self._config.underlay_ip}/{self._config.underlay_prefixlen}")
+                self._set_neighbours()
             wanted = {vport for vport, _ofport in vports.values()}
             gone = {vport for vport, _ofport in self.saved.vports.values()} | self._unwanted
             for vport in gone - wanted:

@@ -298,6 +298,15 @@ def test_the_physical_bridge_holds_the_uplink_and_the_underlay_address(switch: O
     assert joined(commands.calls("ip")) == ["address replace 172.16.0.1/16 dev br-phy", "link set br-phy up"]
 
 
+def test_a_switch_is_told_the_macs_of_its_neighbours(switch: Ovs, vswitchd: Vswitchd) -> None:
+    vswitchd.answers = {"tnl/neigh/set": "OK"}
+    switch.set_neighbours(["172.16.0.2", "172.16.255.1"])
+    assert vswitchd.asked == [
+        ["tnl/neigh/set", "br-phy", "172.16.0.2", "02:fa:ac:10:00:02"],
+        ["tnl/neigh/set", "br-phy", "172.16.255.1", "02:fa:ac:10:ff:01"],
+    ]
+
+
 def test_a_physical_bridge_that_is_not_there_is_an_error(switch: Ovs, commands: FakeCommands) -> None:
     commands.put("ip", error='Cannot find device "br-phy"\n', code=1)
     with pytest.raises(SwitchError, match='ip address replace: Cannot find device "br-phy"') as caught:
