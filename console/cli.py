@@ -27,6 +27,7 @@ from console.verbs import (
     up,
     vm,
 )
+from hoverboard import programs
 
 app = typer.Typer(
     cls=guard.GuardedGroup,
@@ -77,6 +78,7 @@ app.command("python", context_settings=_COMMAND_FOLLOWS)(python.python)
 
 def main() -> None:
     """Run the `hoverboard` command."""
+    programs.complete_path()
     app(prog_name="hoverboard")
 
 

@@ -5,12 +5,12 @@ Gives their names, ports and commands; `control_processes` starts and supervises
 
 from __future__ import annotations
 
-import shutil
 import socket
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from hoverboard import programs
 from hoverboard.contract.errors import MachineError
 
 PROGRAM = "etcd"
@@ -44,7 +44,7 @@ def check_installed() -> None:
     Raises:
         MachineError: it is not.
     """
-    if shutil.which(PROGRAM) is None:
+    if programs.find(PROGRAM) is None:
         raise MachineError(
             "etcd is not installed",
             where="--store etcd",

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
+from hoverboard import programs
 from hoverboard.contract.entities import Dataplane
 from hoverboard.contract.errors import MachineError
 from hoverboard.contract.generations import facts
@@ -37,7 +38,7 @@ def datapath_type() -> Literal["netdev", "system"]:
     """
     if Path("/sys/module/openvswitch").exists():
         return "system"
-    if shutil.which("modprobe") is None:
+    if programs.find("modprobe") is None:
         return "netdev"
     dry_run = subprocess.run(
         ["modprobe", "--dry-run", "--quiet", "openvswitch"], capture_output=True, timeout=10, check=False

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from controllers.fm.fabric_client import FabricClient
+from hoverboard import programs
 from hoverboard.contract.entities import AnyEntity, Dataplane, Scheduling
 from hoverboard.contract.errors import RunError
 from hoverboard.host.control.host_client import HostClient
@@ -81,6 +82,7 @@ class Testbed:
         self.directory = RunDirectory.of(run or resolved.name, state_dir)
         check_start(resolved, self._layout, self.directory)
         self.run = self.directory.run
+        programs.complete_path()  # for all that this process starts
         self.datapath_type = ovs_daemons.datapath_type()
         self._run: Run | None = None  # the latest run, even when it is down
 

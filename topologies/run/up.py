@@ -7,9 +7,9 @@ reach each other (paper section 3.1). A failure is raised; the caller takes the 
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterable
 
+from hoverboard import programs
 from hoverboard.contract.errors import MachineError, RunError
 from hoverboard.contract.generations import facts
 from hoverboard.contract.packets import Address
@@ -39,7 +39,7 @@ def check_machine() -> None:
         raise MachineError(
             "the testbed makes network namespaces, and needs root for that", next_step="start it with sudo"
         )
-    missing = [tool for tool in _TOOLS if shutil.which(tool) is None]
+    missing = [tool for tool in _TOOLS if programs.find(tool) is None]
     if missing:
         raise MachineError(
             f"not installed: {', '.join(missing)}", next_step="apt-get install mininet openvswitch-switch"
