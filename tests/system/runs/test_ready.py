@@ -44,8 +44,11 @@ def test_no_first_ping_is_lost(testbed: Callable[..., Testbed], generation: str)
         bed.down()
 
 
-def test_no_first_ping_is_lost_among_generations(testbed: Callable[..., Testbed]) -> None:
-    assert lost(testbed("mixed")) == []
+@pytest.mark.parametrize(("topology", "options"), [("mixed", {}), ("demo", {"dataplane": "ovs"})])
+def test_no_first_ping_is_lost_with_more_hosts(
+    testbed: Callable[..., Testbed], topology: str, options: dict[str, str]
+) -> None:
+    assert lost(testbed(topology, **options)) == []
 
 
 def neighbours(directory: Path) -> set[str]:
