@@ -27,6 +27,7 @@ from console.verbs import (
     up,
     vm,
 )
+from hoverboard import programs
 
 app = typer.Typer(
     cls=guard.GuardedGroup,
@@ -78,6 +79,7 @@ app.command("python", context_settings=_COMMAND_FOLLOWS)(python.python)
 def main() -> None:
     """Run the `hoverboard` command."""
     guard.make_files_private()
+    programs.complete_path()
     plain_text.install()
     app(prog_name="hoverboard")
 

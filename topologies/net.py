@@ -70,7 +70,7 @@ class HoverboardNet(Mininet):
         self.built = True
 
     def start(self) -> None:
-        """Start everything; return when every VM reaches its gateway."""
+        """Start everything; return when every VM reaches its gateway, and hosts reach each other."""
         if not self.built:
             self.build()
         self.testbed.start()

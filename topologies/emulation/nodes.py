@@ -10,6 +10,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from hoverboard import programs
 from hoverboard.contract.errors import MachineError
 from hoverboard.contract.generations import facts
 from hoverboard.host.control.host_client import HostClient
@@ -31,9 +32,7 @@ class NamespaceNode(Node):
     @classmethod
     def setup(cls) -> None:
         """Check that mnexec is installed; Mininet would require ifconfig, too."""
-        from shutil import which
-
-        if which("mnexec") is None:
+        if programs.find("mnexec") is None:
             raise MachineError("mnexec is not installed", next_step="apt-get install mininet")
 
     def startShell(self, mnopts: str | None = None) -> None:

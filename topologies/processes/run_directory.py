@@ -20,6 +20,7 @@ DEFAULT_STATE_DIR = "/run/hoverboard"
 _RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}")
 # sun_path of a Unix socket has 108 bytes, with the zero at its end.
 _SOCKET_PATH_MAX = 107
+_LONGEST_SOCKET = "ovsdb-server.4194304.ctl"  # of a node; a pid is at most 4194304
 # All that a run makes in its directory; the lock of conf.db is made by ovsdb-tool.
 _ENTRIES = {
     "ledger.jsonl", "closing", "lock", "holder.sock", "topology.yaml", "logs", "control", "secret", "nursery.sock",
@@ -216,7 +217,7 @@ class RunDirectory:
             InputError: one is too long.
         """
         longest = max(names, key=len, default="")
-        paths = [self.node(longest) / "br-int.snoop", *([self.control / "etcd/etcd-0.client:0"] if etcd else [])]
+        paths = [self.node(longest) / _LONGEST_SOCKET, *([self.control / "etcd/etcd-0.client:0"] if etcd else [])]
         path = max(map(str, paths), key=len)
         if len(path) > _SOCKET_PATH_MAX:
             raise InputError(

@@ -161,6 +161,7 @@ class HostProcesses:
             openflow_address=openflow,
             more_endpoints=tuple(more),
             external=spec.controller is not None,
+            neighbours=tuple(str(one.underlay_ip) for one in self._topology.servers if one.name != spec.name),
             uplink_device=server.uplink_device,
             engines=str(self._directory.engines) if self._scheduling == "compacting" and engines else None,
             coprocessors=self._coprocessors() if engines and spec.role == "host" and self._topology.stages else None,

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from controllers.fm.fabric_client import FabricClient
+from hoverboard import programs
 from hoverboard.contract.entities import AnyEntity, Dataplane, Scheduling
 from hoverboard.contract.errors import HoverboardError, RunError
 from hoverboard.contract.plugins import without_running_files
@@ -82,13 +83,14 @@ class Testbed:
         self.directory = RunDirectory.of(run or resolved.name, state_dir)
         check_start(resolved, self._layout, self.directory)
         self.run = self.directory.run
+        programs.complete_path()  # for all that this process starts
         self.datapath_type = ovs_daemons.datapath_type()
         self._run: Run | None = None  # the latest run, even when it is down
 
     # -- up ---------------------------------------------------------------------------------------
 
     def up(self, progress: Progress | None = None, prepared: Callable[[], None] | None = None) -> None:
-        """Bring everything up; return when every VM reaches its gateway.
+        """Bring everything up; return when every VM reaches its gateway, and hosts reach each other.
 
         On any failure, Ctrl-C included, everything is undone before the exception is raised.
 
@@ -125,7 +127,7 @@ class Testbed:
             up.build(run)
 
     def start(self) -> None:
-        """Start switches, host processes and the control plane; return when every VM reaches its gateway."""
+        """Start switches, host processes and the control plane; return when all of it works together (`up`)."""
         with self._undone_on_failure():
             up.start(self._current_run())
 

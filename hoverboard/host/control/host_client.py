@@ -36,6 +36,7 @@ class HostConfig:
         resume: go on from the checkpoint of an earlier host process of this node.
         more_endpoints: `control_address` and `openflow_address` of further control planes of this node.
         external: `openflow_address` belongs to an OpenFlow controller outside Hoverboard, the only one.
+        neighbours: underlay addresses of all other hosts and Hoverboards of the run.
         uplink_device: the device in the node's namespace that leads to the fabric; None on the fast path.
     """
 
@@ -59,6 +60,7 @@ class HostConfig:
     resume: bool = False
     more_endpoints: tuple[tuple[str, str], ...] = ()
     external: bool = False
+    neighbours: tuple[str, ...] = ()
 
 
 class NurseryClient(Client):
