@@ -117,7 +117,8 @@ def _tcpdump(
 
     target = None if file is None else str(file.absolute())
     argv = inspect.tcpdump(client, place, file=target, snap=snap, count=count)
-    print_progress(f"{place.node} has dataplane {place.dataplane}, which has no engine; running {' '.join(argv[3:])}")
+    shown = " ".join(argv[argv.index("tcpdump") :])
+    print_progress(f"{place.node} has dataplane {place.dataplane}, which has no engine; running {shown}")
     with guard.ended_by_signals():
         try:
             running = subprocess.Popen(argv)

@@ -6,6 +6,7 @@ import logging
 
 from hoverboard.contract.errors import HoverboardError, InputError
 from topologies.emulation import devices, wan
+from topologies.emulation.guest_files import GuestFiles
 from topologies.emulation.links import Uplink, VirtualNIC
 from topologies.emulation.nodes import Fabric, HoverboardNode, NamespaceNode, Server, VirtualMachine, VMHost
 from topologies.processes.launcher import Launcher
@@ -24,6 +25,7 @@ class EmulatedNetwork:
         nodes: by name, with the fabric.
         nics: by name of the VM.
         uplinks: by name of the node.
+        files: the names that nodes know.
         wan: the link between the fabrics of two regions; None: one fabric.
     """
 
@@ -34,11 +36,13 @@ class EmulatedNetwork:
         self.nodes: dict[str, NamespaceNode] = {}
         self.nics: dict[str, VirtualNIC] = {}
         self.uplinks: dict[str, Uplink] = {}
+        self.files = GuestFiles(directory.guests)
         self.wan: wan.Wan | None = None
         self._segments: dict[str | None, wan.Segment] = {}
 
     def make_nodes(self, topology: Topology, workers: ThreadPool, clock: PhaseClock) -> None:
         """Make the namespaces of all nodes, and the bridges of the fabric."""
+        self.files.make(topology)
         specs: list[ServerSpec | VMSpec | None] = [None, *topology.servers, *topology.vms]
         with clock.phase("nodes", len(specs)) as step:
 
@@ -47,6 +51,7 @@ class EmulatedNetwork:
                     fabric = Fabric(self._launcher)
                     self.wan = wan.make(fabric.pid, topology)
                     self.nodes[FABRIC] = fabric
+                    self.files.give(fabric.pid, FABRIC, None)
                 else:
                     self.make_node(spec)
                 step()
@@ -61,6 +66,8 @@ class EmulatedNetwork:
             self.nodes[spec.name] = VMHost(spec, self._launcher, self._directory.node(spec.name))
         else:
             self.nodes[spec.name] = HoverboardNode(spec, self._launcher, self._directory.node(spec.name))
+        network = spec.network if isinstance(spec, VMSpec) else None
+        self.files.give(self.nodes[spec.name].pid, spec.name, network)
 
     def make_links(self, topology: Topology, workers: ThreadPool, clock: PhaseClock) -> None:
         """Make all uplinks and virtual NICs; they are not plugged into host processes yet."""
@@ -118,6 +125,7 @@ class EmulatedNetwork:
         finally:
             if node is not None:
                 node.terminate()  # the kernel removes the devices with the namespace
+                self.files.forget(name)
 
     def nics_of(self, server: Server) -> list[VirtualNIC]:
         """The NICs of the VMs on a node."""

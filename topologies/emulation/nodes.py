@@ -16,6 +16,7 @@ from hoverboard.host.control.host_client import HostClient
 from topologies.emulation.mininet_classes import Node
 from topologies.processes import netns
 from topologies.processes.launcher import Launcher
+from topologies.processes.namespaces import entering, entering_uts
 from topologies.processes.process_table import Process
 from topologies.spec.topology import FABRIC, ServerSpec, VMSpec
 
@@ -54,9 +55,13 @@ class NamespaceNode(Node):
             self.pid = pid
 
     def _popen(self, cmd: list[str], **params: Any) -> subprocess.Popen[bytes]:
-        if not self.inNamespace:  # bash of start_bash
-            cmd = self.launcher.ledger.command(cmd, f"shell of {self.name}", "shell")
+        if not self.inNamespace:  # bash of start_bash, with mnexec before it
+            cmd = self.launcher.ledger.command([*entering_uts(self.pid), *cmd], f"shell of {self.name}", "shell")
         return super()._popen(cmd, **params)
+
+    def popen(self, *args: Any, **kwargs: Any) -> subprocess.Popen[bytes]:
+        """Start a command as Mininet does, in all namespaces of the node."""
+        return super().popen(*args, **{"mncmd": entering(self.pid, detached=True), **kwargs})
 
     def sendCmd(self, *args: Any, **kwargs: Any) -> None:
         """Run a command as Mininet does; start the shell if it does not run yet."""

@@ -137,9 +137,13 @@ class Run:
             yield self
 
     def replace_topology(self, change: Callable[[Topology], Topology]) -> None:
-        """Replace the topology with `change(topology)`, under the lock for changes."""
+        """Replace the topology with `change(topology)`, under the lock for changes; nodes know its names at once."""
         with self._change_lock:
             self._topology = change(self._topology)
+            try:
+                self.network.files.follow(self._topology)
+            except OSError as error:
+                _log.warning("nodes do not see all names: %s: %s", self.directory.guests, error)
 
     def build_vm(self, spec: VMSpec) -> None:
         """Build a VM: its namespace, and its NIC, plugged into its host. On failure, all of it is removed.
