@@ -6,7 +6,10 @@ import logging
 
 from hoverboard.contract.errors import HoverboardError, InputError
 from topologies.emulation import devices, wan
+from topologies.emulation.guest_agent import Guest, GuestAgent
 from topologies.emulation.guest_files import GuestFiles
+from topologies.emulation.guest_requests import GuestRequests
+from topologies.emulation.link_events import LinkEvents, send_prepared
 from topologies.emulation.links import Uplink, VirtualNIC
 from topologies.emulation.nodes import Fabric, HoverboardNode, NamespaceNode, Server, VirtualMachine, VMHost
 from topologies.processes.launcher import Launcher
@@ -26,6 +29,7 @@ class EmulatedNetwork:
         nics: by name of the VM.
         uplinks: by name of the node.
         files: the names that nodes know.
+        agent: gives VMs their addresses again when their links come back; None before there is a fabric.
         wan: the link between the fabrics of two regions; None: one fabric.
     """
 
@@ -37,6 +41,7 @@ class EmulatedNetwork:
         self.nics: dict[str, VirtualNIC] = {}
         self.uplinks: dict[str, Uplink] = {}
         self.files = GuestFiles(directory.guests)
+        self.agent: GuestAgent | None = None
         self.wan: wan.Wan | None = None
         self._segments: dict[str | None, wan.Segment] = {}
 
@@ -72,6 +77,7 @@ class EmulatedNetwork:
     def make_links(self, topology: Topology, workers: ThreadPool, clock: PhaseClock) -> None:
         """Make all uplinks and virtual NICs; they are not plugged into host processes yet."""
         items: list[ServerSpec | VMSpec] = [*topology.servers, *topology.vms]
+        self.agent = GuestAgent(LinkEvents(self.nodes[FABRIC].pid), send_prepared)
         self._segments = wan.segments(topology)
         with clock.phase("links", len(items)) as step:
 
@@ -99,6 +105,10 @@ class EmulatedNetwork:
         assert isinstance(host, VMHost)
         nic = VirtualNIC(vm, host, datapath_type=self._datapath_type)
         self.nics[spec.name] = nic
+        if self.agent is not None:
+            index = devices.guest_index(vm.pid)
+            requests = GuestRequests.of(index, spec.mac, spec.ip, spec.gateway, spec.ip6)
+            self.agent.attend(Guest(spec.name, vm.pid, index, *requests))
         return nic
 
     def alter_vm(self, before: VMSpec, after: VMSpec) -> None:
@@ -114,6 +124,8 @@ class EmulatedNetwork:
 
     def drop_vm(self, name: str) -> None:
         """Unplug and remove a VM; harmless when parts of it do not exist, or its host process does not answer."""
+        if self.agent is not None:
+            self.agent.leave(name)
         nic = self.nics.pop(name, None)
         node = self.nodes.pop(name, None)
         try:
@@ -164,6 +176,9 @@ class EmulatedNetwork:
 
     def close(self) -> None:
         """Close our descriptors and connections; the processes end with the ledger."""
+        if self.agent is not None:
+            self.agent.close()
+            self.agent = None
         for server in self.servers():
             server.client.close()
         for link in (*self.nics.values(), *self.uplinks.values()):
