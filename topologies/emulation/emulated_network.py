@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 
 from hoverboard.contract.errors import HoverboardError, InputError
 from topologies.emulation import devices, wan
@@ -11,7 +12,15 @@ from topologies.emulation.guest_files import GuestFiles
 from topologies.emulation.guest_requests import GuestRequests
 from topologies.emulation.link_events import LinkEvents, send_prepared
 from topologies.emulation.links import Uplink, VirtualNIC
-from topologies.emulation.nodes import Fabric, HoverboardNode, NamespaceNode, Server, VirtualMachine, VMHost
+from topologies.emulation.nodes import (
+    Fabric,
+    HoverboardNode,
+    NamespaceNode,
+    Server,
+    VirtualMachine,
+    VMHost,
+    end_nodes,
+)
 from topologies.processes.launcher import Launcher
 from topologies.processes.phases import PhaseClock
 from topologies.processes.run_directory import RunDirectory
@@ -123,21 +132,40 @@ class EmulatedNetwork:
             devices.share_addresses(node.pid, add=new - old, remove=old - new)
 
     def drop_vm(self, name: str) -> None:
-        """Unplug and remove a VM; harmless when parts of it do not exist, or its host process does not answer."""
+        """Unplug and remove a VM; harmless when parts of it do not exist, or its host process does not answer.
+
+        Raises:
+            RunError: the VM is removed, but some of its processes still run.
+        """
+        try:
+            self.unplug_vm(name)
+        finally:
+            self.end_vms([name])
+
+    def unplug_vm(self, name: str) -> None:
+        """Unplug a VM and remove its NIC, before `end_vms`."""
         if self.agent is not None:
             self.agent.leave(name)
         nic = self.nics.pop(name, None)
-        node = self.nodes.pop(name, None)
         try:
             if nic is not None:
                 nic.delete()
         except HoverboardError as error:
             # When the host process restarts, it does not get this VM.
             _log.warning("VM %s is removed without its host process: %s", name, error)
+
+    def end_vms(self, names: Iterable[str]) -> None:
+        """End the namespaces of VMs, with all processes in them; the kernel removes the devices that are left there.
+
+        Raises:
+            RunError: the VMs are removed, but some of their processes still run.
+        """
+        nodes = [node for name in names if (node := self.nodes.pop(name, None)) is not None]
+        try:
+            end_nodes(nodes)
         finally:
-            if node is not None:
-                node.terminate()  # the kernel removes the devices with the namespace
-                self.files.forget(name)
+            for node in nodes:
+                self.files.forget(node.name)
 
     def nics_of(self, server: Server) -> list[VirtualNIC]:
         """The NICs of the VMs on a node."""

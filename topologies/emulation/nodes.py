@@ -7,6 +7,7 @@ devices, and `topologies.emulation.ovs_daemons` starts switches.
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from topologies.emulation.mininet_classes import Node
 from topologies.processes import netns
 from topologies.processes.launcher import Launcher
 from topologies.processes.namespaces import entering, entering_uts
+from topologies.processes.node_end import end_processes
 from topologies.processes.process_table import Process
 from topologies.spec.topology import FABRIC, ServerSpec, VMSpec
 
@@ -84,12 +86,31 @@ class NamespaceNode(Node):
         self.cleanup()
 
     def terminate(self) -> None:
-        """End the shell and the namespace."""
-        super().terminate()
-        if self.holder is not None:
-            self.holder.kill()
-            self.launcher.forget(self.holder)
-            self.holder = None
+        """End the namespaces, with all processes in them.
+
+        Raises:
+            RunError: some processes still run.
+        """
+        end_nodes([self])
+
+
+def end_nodes(nodes: Sequence[NamespaceNode]) -> None:
+    """End the namespaces of nodes, with all processes in them; one look at the machine's processes serves for all.
+
+    Raises:
+        RunError: some processes still run.
+    """
+    holders = [node.holder for node in nodes if node.holder is not None]
+    for node in nodes:
+        Node.terminate(node)  # its shell
+    try:
+        end_processes(holder.pid for holder in holders)
+    finally:
+        for node in nodes:
+            if node.holder is not None:
+                node.holder.kill()
+                node.launcher.forget(node.holder)
+                node.holder = None
 
 
 class Fabric(NamespaceNode):

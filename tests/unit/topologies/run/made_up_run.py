@@ -60,6 +60,7 @@ class World:
             "network": SimpleNamespace(
                 files=SimpleNamespace(follow=self._follow),
                 nics=self.nics, make_node=self._record("node"), make_nic=self._make_nic, drop_vm=self._drop,
+                unplug_vm=lambda name: None, end_vms=lambda names: [self._drop(name) for name in names],
                 node=lambda name: SimpleNamespace(pid=len(name)), close=lambda: self.done.append(("close", "network")),
             ),
             "cluster": SimpleNamespace(
