@@ -161,11 +161,7 @@ class EmulatedNetwork:
             RunError: the VMs are removed, but some of their processes still run.
         """
         nodes = [node for name in names if (node := self.nodes.pop(name, None)) is not None]
-        try:
-            end_nodes(nodes)
-        finally:
-            for node in nodes:
-                self.files.forget(node.name)
+        end_nodes(nodes)
 
     def nics_of(self, server: Server) -> list[VirtualNIC]:
         """The NICs of the VMs on a node."""

@@ -102,15 +102,14 @@ class GuestFiles:
         own = self._directory / "names" / name
         _write(own, f"{name}\n")
         hosts = self._directory / _UNDERLAY if network is None else self._network(network)
-        namespaces.bind_files(pid, self._binds(hosts, own))
+        try:
+            namespaces.bind_files(pid, self._binds(hosts, own))
+        finally:
+            own.unlink()  # the node keeps it
 
     def _binds(self, hosts: Path, own: Path) -> Mapping[Path, Path]:
         shared = {place: self._directory / place.name for place in (RESOLV_CONF, NSSWITCH)}
         return {HOSTS: hosts, HOSTNAME: own, **shared, NSCD: self._directory / "empty"}
-
-    def forget(self, name: str) -> None:
-        """Remove the file with the name of a node that is gone."""
-        (self._directory / "names" / name).unlink(missing_ok=True)
 
     def _network(self, name: str) -> Path:
         return self._directory / "networks" / name

@@ -75,7 +75,7 @@ def bind_files(pid: int, files: Mapping[Path, Path]) -> None:
 
     Args:
         pid: the process; its mount namespace is a node's own, and has the directories of the run.
-        files: target -> the file that is seen there. The content may change later; the file must stay.
+        files: target -> the file that is seen there. Its content may change later, and its name may be removed.
 
     Raises:
         MachineError: the process is gone, has the same mount namespace as we, or the kernel rejects a mount.
