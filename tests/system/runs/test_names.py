@@ -18,6 +18,7 @@ import pytest
 from console.prompt.prompt import run_in
 from experiments.tools import tool_processes
 from topologies.emulation.guest_files import HOSTNAME, HOSTS, NSSWITCH, RESOLV_CONF
+from topologies.processes import namespaces
 from topologies.run.testbed import Testbed
 
 pytestmark = pytest.mark.timeout(150)
@@ -148,3 +149,17 @@ def test_names_follow_a_file(bed: Testbed, tmp_path: Path) -> None:
     bed.apply(file)
     assert known(bed, "blue-1", "front") == {"10.0.0.100"}
     assert not (bed.directory.guests / "networks" / "green").exists()
+
+
+def test_a_file_is_shown_behind_a_link_and_what_is_missing_stays_missing(bed: Testbed, tmp_path: Path) -> None:
+    # /etc/resolv.conf is often a link to a file of systemd-resolved, and may lead to nothing.
+    for name in ("resolved", "own"):
+        (tmp_path / name).write_text(f"{name}\n")
+    for link, name in (("resolv.conf", "resolved"), ("dangling", "nothing")):
+        (tmp_path / link).symlink_to(tmp_path / name)
+    files = {tmp_path / name: tmp_path / "own" for name in ("resolv.conf", "dangling", "missing")}
+    namespaces.bind_files(bed.pid_of("blue-1"), files)
+    assert output(bed, "blue-1", "cat", str(tmp_path / "resolv.conf")) == "own"
+    assert (tmp_path / "resolved").read_text() == "resolved\n"
+    assert not (tmp_path / "nothing").exists()
+    assert not (tmp_path / "missing").exists()
