@@ -62,7 +62,7 @@ def _root(
 app.command("demo")(demo.demo)
 app.command("up")(up.up)
 app.command("status")(status.status)
-app.command("exec", context_settings=_COMMAND_FOLLOWS, options_metavar="[--run NAME]")(exec.execute)
+app.command("exec", context_settings=_COMMAND_FOLLOWS, options_metavar="[--run NAME] [--as USER]")(exec.execute)
 app.command("flows")(flows.flows)
 app.command("offloads")(offloads.offloads)
 app.command("capture")(capture.capture)

@@ -13,6 +13,8 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable, Sequence
 
+from topologies.processes.namespaces import entering
+
 VERBS = ("status", "flows", "offloads", "capture", "latency", "vm", "model", "apply", "doctor")
 _HELP = """\
   status [NODE]          show the run with its counters, or one node
@@ -139,7 +141,7 @@ def run_in(pid: int, argv: list[str]) -> int:
         sys.stdout.flush()
         # The command would inherit SIG_IGN, so it gets the default handler.
         return subprocess.run(
-            ["mnexec", "-a", str(pid), *argv],
+            [*entering(pid), *argv],
             check=False,
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         ).returncode

@@ -136,7 +136,8 @@ def _tcpdump(
     from topologies.client import inspect
 
     argv = inspect.tcpdump(client, place, as_file=file is not None, snap=snap, count=count)
-    print_progress(f"{place.node} has dataplane {place.dataplane}, which has no engine; running {' '.join(argv[3:])}")
+    shown = " ".join(argv[argv.index("tcpdump") :])
+    print_progress(f"{place.node} has dataplane {place.dataplane}, which has no engine; running {shown}")
     with contextlib.ExitStack() as stack:
         output = None if file is None else open_output(file)
         if output is not None:

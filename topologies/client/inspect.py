@@ -24,6 +24,7 @@ from hoverboard.host.control.host_client import HostClient
 from hoverboard.rpc.channel import Channel, Deadline
 from topologies.client.run_client import RunClient
 from topologies.processes.launcher import python
+from topologies.processes.namespaces import entering
 
 if TYPE_CHECKING:
     from hoverboard.contract.node_documents import CaptureSummary, EngineLatencies
@@ -103,7 +104,7 @@ def tcpdump(client: RunClient, place: InspectedNode, *, as_file: bool, snap: int
     port = place.ports[0] if place.ports else UPLINK
     # The uplink is a device of that name in the node's namespace (topologies.emulation.nodes.Server.uplink_device).
     pid, device = (client.pid_of(place.node), UPLINK) if port == UPLINK else (client.pid_of(port), "eth0")
-    argv = ["mnexec", "-a", str(pid), "tcpdump", "-n", "-i", device, "-s", str(snap)]
+    argv = [*entering(pid), "tcpdump", "-n", "-i", device, "-s", str(snap)]
     argv += ["-Z", "root", "-U", "-w", "-"] if as_file else ["-l"]
     return argv + (["-c", str(count)] if count else [])
 

@@ -14,7 +14,7 @@ from typing import Any
 from hoverboard.contract.encapsulation import underlay_mac
 from hoverboard.contract.generations import facts
 from hoverboard.host.control.host_client import HostClient
-from topologies.emulation import devices
+from topologies.emulation import devices, offloads
 from topologies.emulation.mininet_classes import Intf, Link
 from topologies.emulation.nodes import Fabric, Server, VirtualMachine, VMHost
 
@@ -75,7 +75,7 @@ class VirtualNIC(_PlainLink):
             devices.set_up(node2.pid, self.port)
             # A user-space switch forwards frames without completing them.
             if datapath_type == "netdev" or not generation.guest_offloads:
-                devices.disable_offloads(node1.pid, devices.GUEST_DEVICE)
+                offloads.disable_offloads(node1.pid, devices.GUEST_DEVICE)
             end = Device
         if spec.shared:
             devices.share_addresses(node1.pid, add=spec.shared)

@@ -7,6 +7,7 @@ devices, and `topologies.emulation.ovs_daemons` starts switches.
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from hoverboard.host.control.host_client import HostClient
 from topologies.emulation.mininet_classes import Node
 from topologies.processes import netns
 from topologies.processes.launcher import PRIVATE_UMASK, Launcher
+from topologies.processes.namespaces import entering, entering_uts
+from topologies.processes.node_end import end_processes
 from topologies.processes.process_table import Process
 from topologies.spec.topology import FABRIC, ServerSpec, VMSpec
 
@@ -53,10 +56,14 @@ class NamespaceNode(Node):
             self.pid = pid
 
     def _popen(self, cmd: list[str], **params: Any) -> subprocess.Popen[bytes]:
-        if not self.inNamespace:  # bash of start_bash
-            cmd = self.launcher.ledger.command(cmd, f"shell of {self.name}", "shell")
+        if not self.inNamespace:  # bash of start_bash, with mnexec before it
+            cmd = self.launcher.ledger.command([*entering_uts(self.pid), *cmd], f"shell of {self.name}", "shell")
             params["umask"] = PRIVATE_UMASK
         return super()._popen(cmd, **params)
+
+    def popen(self, *args: Any, **kwargs: Any) -> subprocess.Popen[bytes]:
+        """Start a command as Mininet does, in all namespaces of the node."""
+        return super().popen(*args, **{"mncmd": entering(self.pid, detached=True), **kwargs})
 
     def sendCmd(self, *args: Any, **kwargs: Any) -> None:
         """Run a command as Mininet does; start the shell if it does not run yet."""
@@ -79,12 +86,31 @@ class NamespaceNode(Node):
         self.cleanup()
 
     def terminate(self) -> None:
-        """End the shell and the namespace."""
-        super().terminate()
-        if self.holder is not None:
-            self.holder.kill()
-            self.launcher.forget(self.holder)
-            self.holder = None
+        """End the namespaces, with all processes in them.
+
+        Raises:
+            RunError: some processes still run.
+        """
+        end_nodes([self])
+
+
+def end_nodes(nodes: Sequence[NamespaceNode]) -> None:
+    """End the namespaces of nodes, with all processes in them; one look at the machine's processes serves for all.
+
+    Raises:
+        RunError: some processes still run.
+    """
+    holders = [node.holder for node in nodes if node.holder is not None]
+    for node in nodes:
+        Node.terminate(node)  # its shell
+    try:
+        end_processes(holder.pid for holder in holders)
+    finally:
+        for node in nodes:
+            if node.holder is not None:
+                node.holder.kill()
+                node.launcher.forget(node.holder)
+                node.holder = None
 
 
 class Fabric(NamespaceNode):

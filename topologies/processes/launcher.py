@@ -12,6 +12,7 @@ from typing import IO
 
 from hoverboard.contract.errors import RunError
 from topologies.processes.ledger import Ledger
+from topologies.processes.namespaces import entering, host_name
 
 PRIVATE_UMASK = 0o077  # of every process of a run
 _NAMESPACE_TIMEOUT = 60.0
@@ -67,7 +68,7 @@ class Launcher:
             stdout: instead of `log`, for standard output.
         """
         if netns_pid is not None:
-            argv = ["mnexec", "-a", str(netns_pid), *argv]
+            argv = [*entering(netns_pid), *argv]
         output = open(log, "ab") if log is not None else None  # noqa: SIM115
         try:
             child = subprocess.Popen(
@@ -88,15 +89,16 @@ class Launcher:
         return child
 
     def namespace(self, what: str) -> subprocess.Popen[bytes]:
-        """Start a process that only keeps a new network namespace and a new mount namespace.
+        """Start a process that only keeps a new network, mount and UTS namespace; `what` is the host name.
 
         Raises:
             RunError: there is no namespace.
         """
-        # -n: make new namespaces; -p: print the pid, once they exist.
-        child = self.start(
-            ["mnexec", "-np", "sleep", "infinity"], f"namespace of {what}", "namespace", stdout=subprocess.PIPE
-        )
+        with host_name(what):
+            # -n: make the first two; -p: print the pid, once they exist.
+            child = self.start(
+                ["mnexec", "-np", "sleep", "infinity"], f"namespace of {what}", "namespace", stdout=subprocess.PIPE
+            )
         assert child.stdout is not None
         with child.stdout as ready:
             if not select.select([ready], [], [], _NAMESPACE_TIMEOUT)[0]:

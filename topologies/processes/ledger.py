@@ -97,7 +97,8 @@ class Ledger:
             self._mark = Mark.of(self.directory.path)
             head = {
                 "record": "run", "version": VERSION, "run": self.directory.run, "mark": str(self._mark),
-                "boot": processes.boot_id(), "netns": processes.own_namespace(), "tree": str(self.directory.path),
+                "boot": processes.boot_id(), "netns": processes.own_namespace(), "uts": processes.own_host_name(),
+                "tree": str(self.directory.path),
             }  # fmt: skip
             file.write(json.dumps(head) + "\n")
 
@@ -212,17 +213,21 @@ def kill_all(directory: RunDirectory, processes: Processes | None = None, timeou
     killed: list[str] = []
     directory.closing.touch()
     myself = os.getpid()
-    # A process that has not made its namespace yet is still in the machine's own namespace.
-    foreign = {None, table.own_namespace(), ledger.head().get("netns")}
+    # A process that has not made its namespaces yet is still in those of the machine.
+    head = ledger.head()
+    foreign = {table.own_namespace(), table.own_host_name(), head.get("netns"), head.get("uts")}
     round_number = 0
     while True:
         round_number += 1
         records = [r for r in live_processes(ledger, table) if r.kind != "holder" and r.process.pid != myself]
-        inodes = {table.namespace(r.process) for r in records if r.kind == "namespace"} - foreign
+        kept = [r.process for r in records if r.kind == "namespace"]
+        # Nodes of a run that an earlier version has started have the machine's host name.
+        found = [table.namespaces(one) if "uts" in head else {table.namespace(one)} for one in kept]
+        inodes = {inode for some in found for inode in some if inode is not None} - foreign
         names = {r.process: r.what for r in records if r.kind != "namespace"}
         holders = {r.process: r.what for r in records if r.kind == "namespace"}
         # Processes that users started in the run's namespaces (exec, popen) keep those alive, and are killed as well.
-        strangers = table.members({inode for inode in inodes if inode is not None}) if inodes else []
+        strangers = table.members(inodes) if inodes else ()
         for process in strangers:
             if process.pid != myself and process not in holders:
                 names.setdefault(process, f"pid {process.pid} in a namespace of the run")

@@ -11,6 +11,7 @@ import contextlib
 import os
 import secrets
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -110,7 +111,10 @@ class Machine:
             with contextlib.suppress(OSError):
                 members.setdefault(os.readlink(self._path(process) / "ns/net"), []).append(process)
         if namespaces:
-            self._look_into_namespaces(found, members)
+            # In a thread of its own: a process whose main thread is in a VM's namespace would end with that VM.
+            thread = threading.Thread(target=self._look_into_namespaces, args=(found, members), name="look")
+            thread.start()
+            thread.join()
         return found
 
     def root_of(self, process: Process) -> Path:

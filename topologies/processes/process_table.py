@@ -1,4 +1,4 @@
-"""The port for the kernel's processes: whether one is alive, its network namespace, signals, waiting for its end.
+"""The port for the kernel's processes: whether one is alive, its namespaces, signals, waiting for its end.
 
 A process is identified by pid and start time, so that another process with the same pid is never taken for it.
 `LinuxProcesses` is the real adapter; the unit tests have a fake one.
@@ -11,7 +11,7 @@ import os
 import select
 import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -37,14 +37,20 @@ class Processes(Protocol):
     def own_namespace(self) -> int:
         """Inode of our own network namespace."""
 
+    def own_host_name(self) -> int:
+        """Inode of our own UTS namespace."""
+
     def alive(self, process: Process) -> bool:
         """Whether exactly this process runs; a zombie does not."""
 
     def namespace(self, process: Process) -> int | None:
         """Inode of its network namespace; None when it is gone."""
 
-    def members(self, namespaces: set[int]) -> list[Process]:
-        """All processes in one of these network namespaces."""
+    def namespaces(self, process: Process) -> set[int]:
+        """Inodes of its network and its UTS namespace; empty when it is gone."""
+
+    def members(self, namespaces: set[int]) -> Iterable[Process]:
+        """All processes in one of these network or UTS namespaces, one after the other."""
 
     def send(self, process: Process, number: signal.Signals) -> None:
         """Send a signal to exactly this process; harmless when it is gone."""
@@ -74,6 +80,14 @@ def cpu_seconds(pid: int | None, proc: Path = Path("/proc")) -> float:
     return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
+def _inode(pid: int, kind: str) -> int | None:
+    """Inode of a namespace of a process; None when it is gone, or even root may not read it: then it is not ours."""
+    try:
+        return os.stat(f"/proc/{pid}/ns/{kind}").st_ino
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return None
+
+
 def identified(pid: int | None) -> Process | None:
     """The running process with this pid; None when there is no such process."""
     if pid is None:
@@ -100,28 +114,38 @@ class LinuxProcesses:
         """Inode of our own network namespace."""
         return os.stat("/proc/self/ns/net").st_ino
 
+    def own_host_name(self) -> int:
+        """Inode of our own UTS namespace."""
+        return os.stat("/proc/self/ns/uts").st_ino
+
     def alive(self, process: Process) -> bool:
         """Whether exactly this process runs; a zombie does not."""
         return start_time(process.pid) == process.start
 
     def namespace(self, process: Process) -> int | None:
         """Inode of its network namespace; None when it is gone."""
-        try:
-            inode = os.stat(f"/proc/{process.pid}/ns/net").st_ino
-        except (FileNotFoundError, ProcessLookupError, PermissionError):
-            return None  # it is gone, or even root may not read it: then it is not ours
+        inode = _inode(process.pid, "net")
         return inode if self.alive(process) else None
 
-    def members(self, namespaces: set[int]) -> list[Process]:
-        """All processes in one of these network namespaces."""
-        found = []
+    def namespaces(self, process: Process) -> set[int]:
+        """Inodes of its network and its UTS namespace; empty when it is gone."""
+        found = (_inode(process.pid, kind) for kind in ("net", "uts"))
+        inodes = {inode for inode in found if inode is not None}
+        return inodes if self.alive(process) else set()
+
+    def members(self, namespaces: set[int]) -> Iterator[Process]:
+        """All processes in one of these network or UTS namespaces, one after the other.
+
+        A process that is killed as soon as it is found has less time to fork.
+        """
         for entry in os.listdir("/proc"):
             if not entry.isdigit():
                 continue
-            process = identified(int(entry))
-            if process is not None and self.namespace(process) in namespaces:
-                found.append(process)
-        return found
+            pid = int(entry)
+            if _inode(pid, "net") in namespaces or _inode(pid, "uts") in namespaces:
+                process = identified(pid)
+                if process is not None and namespaces & self.namespaces(process):
+                    yield process
 
     def open(self, process: Process) -> int | None:
         """A pidfd of exactly this process, readable once it has ended; None when it has ended already."""

@@ -24,7 +24,7 @@ _LONGEST_SOCKET = "ovsdb-server.4194304.ctl"  # of a node; a pid is at most 4194
 # All that a run makes in its directory; the lock of conf.db is made by ovsdb-tool.
 _ENTRIES = {
     "ledger.jsonl", "closing", "lock", "holder.sock", "topology.yaml", "logs", "control", "secret", "nursery.sock",
-    "engines.sock", "nodes", "conf.db", ".conf.db.~lock~",
+    "engines.sock", "nodes", "guests", "conf.db", ".conf.db.~lock~",
 }  # fmt: skip
 
 
@@ -163,6 +163,11 @@ class RunDirectory:
     def engines(self) -> Path:
         """The Unix socket of the process that runs all engines, with scheduling compacting."""
         return self.path / "engines.sock"
+
+    @property
+    def guests(self) -> Path:
+        """The directory of the files that nodes see in place of the machine's /etc/hosts and its like."""
+        return self.path / "guests"
 
     def node(self, name: str) -> Path:
         """The directory of one node: sockets, database and logs of its switch, and its host process."""

@@ -157,7 +157,7 @@ def _realize(run: Run, target: Topology, todo: Difference) -> None:
     networks = (network.with_vms(vm for vm in network.vms if vm.name not in building) for network in target.networks)
     without = replace(target, networks=tuple(networks))
     run.replace_topology(lambda _: without)
-    run.each_host(lambda vm: run.drop_vm(vm.name), todo.drop)
+    run.drop_vms(todo.drop)
     for before, after in todo.alter:
         run.network.alter_vm(before, after)
     _build(run, todo.build)

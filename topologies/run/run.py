@@ -11,7 +11,7 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -142,9 +142,13 @@ class Run:
             yield self
 
     def replace_topology(self, change: Callable[[Topology], Topology]) -> None:
-        """Replace the topology with `change(topology)`, under the lock for changes."""
+        """Replace the topology with `change(topology)`, under the lock for changes; nodes know its names at once."""
         with self._change_lock:
             self._topology = change(self._topology)
+            try:
+                self.network.files.follow(self._topology)
+            except OSError as error:
+                _log.warning("nodes do not see all names: %s: %s", self.directory.guests, error)
 
     def build_vm(self, spec: VMSpec) -> None:
         """Build a VM: its namespace, and its NIC, plugged into its host. On failure, all of it is removed.
@@ -171,11 +175,25 @@ class Run:
         nic.plug(client)
 
     def drop_vm(self, name: str) -> None:
-        """Unplug and remove a VM; harmless when parts of it do not exist.
+        """Unplug and remove a VM with all its processes; harmless when parts of it do not exist.
 
         The caller holds the lock for changes, and replaces the topology.
+
+        Raises:
+            RunError: the VM is removed, but some of its processes still run.
         """
         self.network.drop_vm(name)
+
+    def drop_vms(self, specs: Sequence[VMSpec]) -> None:
+        """Remove several VMs as `drop_vm` does, with one look for their processes.
+
+        Raises:
+            RunError: the VMs are removed, but some of their processes still run.
+        """
+        try:
+            self.each_host(lambda spec: self.network.unplug_vm(spec.name), specs)
+        finally:
+            self.network.end_vms(spec.name for spec in specs)
 
     def each_host(self, work: Callable[[VMSpec], object], specs: Iterable[VMSpec]) -> None:
         """Do `work` for VMs. Hosts work in parallel; the VMs of one host follow each other.
@@ -276,6 +294,8 @@ class Run:
         with self._kill_lock:
             self._removing = True  # another thread must not write to files that are being removed
             self._kill()
+            if (mark := self.launcher.ledger.mark) is not None:
+                marks.end(mark)  # a namespace of the run whose holder is dead may have processes
         self.supervisor.join()
         self._remove_directory()
         self.hosts.close()

@@ -85,10 +85,16 @@ class FakeProc:
     def own_namespace(self) -> int:
         return MACHINE
 
+    def own_host_name(self) -> int:
+        return -MACHINE
+
     def alive(self, process: Process) -> bool:
         return self.machine.alive(process)
 
     def namespace(self, process: Process) -> int | None:
+        raise NotImplementedError
+
+    def namespaces(self, process: Process) -> set[int]:
         raise NotImplementedError
 
     def members(self, namespaces: set[int]) -> list[Process]:

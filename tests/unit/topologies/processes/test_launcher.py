@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -26,6 +27,11 @@ shift
 [ "$1" = sleep ] || shift
 exec "$@"
 """
+_NSENTER = """#!/bin/sh
+echo "nsenter $*"
+shift 3
+exec "$@"
+"""
 
 
 @pytest.fixture
@@ -35,9 +41,11 @@ def launcher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Launch
     directory.lock.touch()
     ledger = Ledger(directory)
     ledger.create(LinuxProcesses())
-    program = tmp_path / "mnexec"
-    program.write_text(_MNEXEC)
-    program.chmod(0o755)
+    for name, text in (("mnexec", _MNEXEC), ("nsenter", _NSENTER)):
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    # A namespace for a host name needs root; the system ring makes real ones.
+    monkeypatch.setattr("topologies.processes.launcher.host_name", lambda name: nullcontext())
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     made = Launcher(ledger)
     yield made
@@ -94,9 +102,10 @@ def test_the_environment_is_ours_and_what_is_given(launcher: Launcher, monkeypat
         assert output(launcher.start(say, "a shell", "shell", env=env, stdout=subprocess.PIPE)) == said
 
 
-def test_a_process_in_the_namespaces_of_another_is_started_by_mnexec(launcher: Launcher) -> None:
+def test_a_process_in_the_namespaces_of_another_is_started_by_nsenter_and_mnexec(launcher: Launcher) -> None:
     child = launcher.start(["/bin/echo", "hello"], "a shell", "shell", netns_pid=77, stdout=subprocess.PIPE)
-    assert output(child) == "mnexec -a 77\nhello\n"
+    entered = "nsenter --target 77 --uts mnexec -a 77 /bin/echo hello\nmnexec -a 77\n"
+    assert output(child) == f"{entered}hello\n"
 
 
 def test_a_namespace_is_there_when_its_pid_has_been_said(launcher: Launcher) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -22,9 +23,10 @@ MACHINE = 1  # inode of the machine's own namespace
 
 
 class FakeProcesses:
-    """A process table: pid -> (start time, namespace). Immortal ones outlive SIGKILL.
+    """A process table: pid -> (start time, network namespace). Immortal ones outlive SIGKILL.
 
     Attributes:
+        host_names: pid -> UTS namespace, where it is not that of the network namespace.
         killed: pids, in order.
         timeouts: how long each wait was to be at most.
     """
@@ -33,6 +35,7 @@ class FakeProcesses:
         self.boot = boot
         self.machine = MACHINE
         self.table: dict[int, tuple[int, int]] = {}
+        self.host_names: dict[int, int] = {}
         self.immortal: set[int] = set()
         self.killed: list[int] = []
         self.timeouts: list[float] = []
@@ -43,14 +46,25 @@ class FakeProcesses:
     def own_namespace(self) -> int:
         return self.machine
 
+    def own_host_name(self) -> int:
+        return -self.machine
+
     def alive(self, process: Process) -> bool:
         return self.table.get(process.pid, (None, 0))[0] == process.start
 
     def namespace(self, process: Process) -> int | None:
         return self.table[process.pid][1] if self.alive(process) else None
 
+    def namespaces(self, process: Process) -> set[int]:
+        """The UTS namespace that belongs to a network namespace has the same number, below zero."""
+        if not self.alive(process):
+            return set()
+        inode = self.table[process.pid][1]
+        return {inode, self.host_names.get(process.pid, -inode)}
+
     def members(self, namespaces: set[int]) -> list[Process]:
-        return [Process(pid, start) for pid, (start, inode) in self.table.items() if inode in namespaces]
+        known = [Process(pid, start) for pid, (start, _) in self.table.items()]
+        return [process for process in known if self.namespaces(process) & namespaces]
 
     def send(self, process: Process, number: signal.Signals) -> None:
         assert number is signal.SIGKILL
@@ -96,6 +110,28 @@ def test_strangers_in_a_namespace_of_the_run_go_too(directory: RunDirectory) -> 
     processes = FakeProcesses()
     ledger = begin(directory, processes)
     processes.table = {10: (100, 77), 20: (200, 77), 30: (300, 78)}
+    ledger.record_process(Process(10, 100), "namespace of blue-1", "namespace")
+    kill_all(directory, processes)
+    assert set(processes.table) == {30}
+
+
+def test_a_process_in_a_network_namespace_of_its_own_is_found_by_its_host_name(directory: RunDirectory) -> None:
+    processes = FakeProcesses()
+    ledger = begin(directory, processes)
+    processes.table = {10: (100, 77), 20: (200, 99), 30: (300, 99)}
+    processes.host_names = {20: -77}
+    ledger.record_process(Process(10, 100), "namespace of blue-1", "namespace")
+    kill_all(directory, processes)
+    assert set(processes.table) == {30}
+
+
+def test_nodes_of_an_earlier_version_have_the_host_name_of_the_machine(directory: RunDirectory) -> None:
+    processes = FakeProcesses()
+    ledger = begin(directory, processes)
+    head = {key: value for key, value in ledger.head().items() if key != "uts"}
+    directory.ledger.write_text(json.dumps(head) + "\n")
+    processes.table = {10: (100, 77), 20: (200, 77), 30: (300, 99)}
+    processes.host_names = dict.fromkeys((10, 20, 30), -50)  # `down` itself runs in another
     ledger.record_process(Process(10, 100), "namespace of blue-1", "namespace")
     kill_all(directory, processes)
     assert set(processes.table) == {30}

@@ -121,6 +121,9 @@ def test_a_child_is_in_our_own_namespace(children: Children) -> None:
     process = process_of(children.start())
     assert TABLE.own_namespace() == os.stat(f"/proc/{os.getpid()}/ns/net").st_ino
     assert TABLE.namespace(process) == TABLE.own_namespace()
+    assert TABLE.own_host_name() == os.stat(f"/proc/{os.getpid()}/ns/uts").st_ino
+    assert TABLE.namespaces(process) == {TABLE.own_namespace(), TABLE.own_host_name()}
+    assert TABLE.namespaces(later(process)) == set()
     assert TABLE.namespace(later(process)) is None
     for other in (zombie(children), gone(children), NEVER):
         assert TABLE.namespace(other) is None
@@ -138,6 +141,7 @@ def test_a_process_that_may_not_be_looked_into_is_in_no_namespace(
     with monkeypatch.context() as patched:
         patched.setattr(os, "stat", refuse)
         assert TABLE.namespace(myself) is None
+        assert TABLE.namespaces(myself) == set()
 
 
 def process_of_pid(pid: int) -> Process:
@@ -148,11 +152,12 @@ def process_of_pid(pid: int) -> Process:
 
 def test_the_members_of_a_namespace_are_the_processes_in_it_that_run(children: Children) -> None:
     process, ended = process_of(children.start()), zombie(children)
-    members = TABLE.members({TABLE.own_namespace()})
+    members = list(TABLE.members({TABLE.own_namespace()}))
     assert process in members
+    assert process in TABLE.members({TABLE.own_host_name()})
     assert process_of_pid(os.getpid()) in members
     assert ended.pid not in {member.pid for member in members}
-    assert TABLE.members({1}) == []
+    assert list(TABLE.members({1})) == []
 
 
 # --- signals --------------------------------------------------------------------------------------------
