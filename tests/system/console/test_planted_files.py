@@ -143,6 +143,7 @@ def test_bootstrap_called_by_its_path(trap: Trap, tmp_path: Path) -> None:
         "HOVERBOARD_BIN": "bin",
         "HOVERBOARD_LOG": "log",
         "HOVERBOARD_LOCK": "lock",
+        "HOVERBOARD_STATE_DIR": "state",
     }
     given = {name: str(tmp_path / place) for name, place in places.items()}
     dead = dict.fromkeys(("http_proxy", "https_proxy", "HTTPS_PROXY", "PIP_PROXY"), "http://127.0.0.1:9")
