@@ -32,10 +32,10 @@ def end_processes(holders: Iterable[int], processes: Processes | None = None, ti
     """
     table = processes or LinuxProcesses()
     with contextlib.ExitStack() as stack:
-        pids = list(holders)
-        found = {inode for pid in pids for inode in _held(pid, stack)}
+        keeping = [process for pid in holders if (process := identified(pid)) is not None]
+        found = {inode for process in keeping for inode in table.hold(process, stack)}
         namespaces = found - {table.own_namespace(), table.own_host_name()}
-        _kill((process for pid in pids if (process := identified(pid)) is not None), table, timeout)
+        _kill(keeping, table, timeout)
         for _ in range(_ROUNDS if namespaces else 0):
             if not _kill(table.members(namespaces), table, timeout):
                 return
@@ -60,12 +60,3 @@ def _kill(found: Iterable[Process], table: Processes, timeout: float) -> bool:
             next_step="wait until the kernel ends them; `hoverboard down` looks for them again",
         )
     return bool(killed)
-
-
-def _held(pid: int, stack: contextlib.ExitStack) -> Iterable[int]:
-    """Hold the namespaces of a process, so that no other gets their inodes, until the stack is closed; the inodes."""
-    for kind in ("net", "uts"):
-        with contextlib.suppress(OSError):
-            fd = os.open(f"/proc/{pid}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC)
-            stack.callback(os.close, fd)
-            yield os.fstat(fd).st_ino

@@ -16,6 +16,10 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 
+_KINDS = ("net", "uts")  # of namespaces by which processes are found
+_MOST_LOOKS = 100  # at the processes that came meanwhile; each takes some milliseconds
+
+
 class Process(NamedTuple):
     """A process of this boot.
 
@@ -46,8 +50,12 @@ class Processes(Protocol):
     def namespace(self, process: Process) -> int | None:
         """Inode of its network namespace; None when it is gone."""
 
-    def namespaces(self, process: Process) -> set[int]:
-        """Inodes of its network and its UTS namespace; empty when it is gone."""
+    def hold(self, process: Process, stack: contextlib.ExitStack) -> set[int]:
+        """Hold its network and its UTS namespace until the stack is closed, so that no others get their inodes.
+
+        Returns:
+            Their inodes; empty when it is gone.
+        """
 
     def members(self, namespaces: set[int]) -> Iterable[Process]:
         """All processes in one of these network or UTS namespaces, one after the other."""
@@ -127,25 +135,42 @@ class LinuxProcesses:
         inode = _inode(process.pid, "net")
         return inode if self.alive(process) else None
 
-    def namespaces(self, process: Process) -> set[int]:
-        """Inodes of its network and its UTS namespace; empty when it is gone."""
-        found = (_inode(process.pid, kind) for kind in ("net", "uts"))
+    def hold(self, process: Process, stack: contextlib.ExitStack) -> set[int]:
+        """Hold its network and its UTS namespace until the stack is closed, so that no others get their inodes.
+
+        Returns:
+            Their inodes; empty when it is gone.
+        """
+        for kind in _KINDS:
+            with contextlib.suppress(OSError):  # it is gone, or we have no more descriptors: then nothing is held
+                stack.callback(os.close, os.open(f"/proc/{process.pid}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC))
+        return self._namespaces(process)
+
+    def _namespaces(self, process: Process) -> set[int]:
+        found = (_inode(process.pid, kind) for kind in _KINDS)
         inodes = {inode for inode in found if inode is not None}
         return inodes if self.alive(process) else set()
 
     def members(self, namespaces: set[int]) -> Iterator[Process]:
         """All processes in one of these network or UTS namespaces, one after the other.
 
-        A process that is killed as soon as it is found has less time to fork.
+        A process that is killed as soon as it is found has less time to fork. One that ends before it was looked at may
+        have forked another one. So the processes that are new since are looked at as well, until none ended meanwhile.
         """
-        for entry in os.listdir("/proc"):
-            if not entry.isdigit():
-                continue
-            pid = int(entry)
-            if _inode(pid, "net") in namespaces or _inode(pid, "uts") in namespaces:
-                process = identified(pid)
-                if process is not None and namespaces & self.namespaces(process):
-                    yield process
+        seen: set[str] = set()
+        for _ in range(_MOST_LOOKS):
+            new = [entry for entry in os.listdir("/proc") if entry.isdigit() and entry not in seen]
+            seen.update(new)
+            all_seen = True
+            for pid in map(int, new):
+                network = _inode(pid, "net")
+                all_seen = all_seen and network is not None
+                if network in namespaces or _inode(pid, "uts") in namespaces:
+                    process = identified(pid)
+                    if process is not None and namespaces & self._namespaces(process):
+                        yield process
+            if all_seen:
+                return
 
     def open(self, process: Process) -> int | None:
         """A pidfd of exactly this process, readable once it has ended; None when it has ended already."""

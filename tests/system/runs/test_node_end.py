@@ -81,7 +81,8 @@ def test_the_processes_of_a_vm_end_with_it_and_no_others(bed: Testbed, tmp_path:
     assert runs(bystander)
 
 
-def test_a_program_that_goes_on_forking_ends_with_its_vm(bed: Testbed, tmp_path: Path) -> None:
+@pytest.mark.parametrize("end", ["the VM", "the run"])
+def test_a_program_that_goes_on_forking_ends_too(bed: Testbed, tmp_path: Path, end: str) -> None:
     bed.add_vm("blue", "t")
     # Each process starts the next one and ends: no look at all processes finds the one that runs now for long.
     chain = tmp_path / "chain"
@@ -89,7 +90,10 @@ def test_a_program_that_goes_on_forking_ends_with_its_vm(bed: Testbed, tmp_path:
     chain.chmod(0o755)
     subprocess.run([*entering(bed.pid_of("t")), str(chain)], check=True, timeout=30)
     until(lambda: len((tmp_path / "pids").read_text().split()) > 5)
-    bed.remove_vm("t")
+    if end == "the VM":
+        bed.remove_vm("t")
+    else:
+        bed.down()
     written = (tmp_path / "pids").read_text()
     time.sleep(0.3)  # a chain that lived would have gone on by now
     assert (tmp_path / "pids").read_text() == written

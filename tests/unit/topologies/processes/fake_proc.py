@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from pathlib import Path
 
 from topologies.processes.marks import VARIABLE, Machine, Mark
@@ -94,7 +95,7 @@ class FakeProc:
     def namespace(self, process: Process) -> int | None:
         raise NotImplementedError
 
-    def namespaces(self, process: Process) -> set[int]:
+    def hold(self, process: Process, stack: ExitStack) -> set[int]:
         raise NotImplementedError
 
     def members(self, namespaces: set[int]) -> list[Process]:

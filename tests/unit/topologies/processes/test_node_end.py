@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 
 import pytest
 
 from hoverboard.contract.errors import RunError
 from tests.unit.topologies.real_processes import Children, open_files
 from topologies.processes.node_end import end_processes
-from topologies.processes.process_table import Process, identified
+from topologies.processes.process_table import LinuxProcesses, Process, identified
 
 NET, UTS = (os.stat(f"/proc/self/ns/{kind}").st_ino for kind in ("net", "uts"))
 
@@ -50,8 +51,8 @@ class Table:
     def namespace(self, process: Process) -> int | None:
         raise NotImplementedError
 
-    def namespaces(self, process: Process) -> set[int]:
-        raise NotImplementedError
+    def hold(self, process: Process, stack: ExitStack) -> set[int]:
+        return LinuxProcesses().hold(process, stack)
 
     def members(self, namespaces: set[int]) -> Iterator[Process]:
         self.looks += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
@@ -122,8 +123,12 @@ def test_a_child_is_in_our_own_namespace(children: Children) -> None:
     assert TABLE.own_namespace() == os.stat(f"/proc/{os.getpid()}/ns/net").st_ino
     assert TABLE.namespace(process) == TABLE.own_namespace()
     assert TABLE.own_host_name() == os.stat(f"/proc/{os.getpid()}/ns/uts").st_ino
-    assert TABLE.namespaces(process) == {TABLE.own_namespace(), TABLE.own_host_name()}
-    assert TABLE.namespaces(later(process)) == set()
+    before = open_files()
+    with contextlib.ExitStack() as stack:
+        assert TABLE.hold(process, stack) == {TABLE.own_namespace(), TABLE.own_host_name()}
+        assert len(open_files()) == len(before) + 2
+        assert TABLE.hold(later(process), stack) == TABLE.hold(NEVER, stack) == set()
+    assert open_files() == before
     assert TABLE.namespace(later(process)) is None
     for other in (zombie(children), gone(children), NEVER):
         assert TABLE.namespace(other) is None
@@ -141,7 +146,8 @@ def test_a_process_that_may_not_be_looked_into_is_in_no_namespace(
     with monkeypatch.context() as patched:
         patched.setattr(os, "stat", refuse)
         assert TABLE.namespace(myself) is None
-        assert TABLE.namespaces(myself) == set()
+        with contextlib.ExitStack() as stack:
+            assert TABLE.hold(myself, stack) == set()
 
 
 def process_of_pid(pid: int) -> Process:
@@ -158,6 +164,18 @@ def test_the_members_of_a_namespace_are_the_processes_in_it_that_run(children: C
     assert process_of_pid(os.getpid()) in members
     assert ended.pid not in {member.pid for member in members}
     assert list(TABLE.members({1})) == []
+
+
+def test_a_process_that_ended_before_it_was_looked_at_may_have_started_another(
+    children: Children, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = process_of(children.start())
+    looks = [["1", "net", str(NEVER.pid)], [str(NEVER.pid), str(process.pid)], ["9"]]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "listdir", lambda path: looks.pop(0))
+        assert list(TABLE.members({TABLE.own_namespace()}))[-1] == process
+    assert looks == [["9"]]
 
 
 # --- signals --------------------------------------------------------------------------------------------
