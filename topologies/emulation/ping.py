@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import select
 import socket
 import struct
@@ -110,4 +111,42 @@ def wait_answers(
         return {name for name, _, _ in sockets.values()}
     finally:
         for _, sock, _six in sockets.values():
+            sock.close()
+
+
+def ping_once(pid: int, addresses: Mapping[str, IPv4Address], timeout: float) -> set[str]:
+    """Ping each address once from a namespace, all at the same time.
+
+    Args:
+        pid: a process in the namespace.
+        addresses: by name.
+        timeout: seconds to wait for the answers.
+
+    Returns:
+        Names of the addresses that did not answer. One that the namespace has no route to is among them.
+    """
+    silent = set(addresses)
+    sockets: dict[int, tuple[str, socket.socket]] = {}
+    poller = select.poll()
+    try:
+        for name, address in addresses.items():
+            with contextlib.suppress(OSError):  # no route, or the device is down
+                sock = _pinger(pid, address)
+                sockets[sock.fileno()] = (name, sock)
+                sock.send(echo_request(1))
+                poller.register(sock, select.POLLIN)
+        deadline = time.monotonic() + timeout
+        while silent and (left := deadline - time.monotonic()) > 0:
+            for fd, _ in poller.poll(left * 1000):
+                name, sock = sockets[fd]
+                try:
+                    packet = sock.recv(2048)
+                except OSError:  # an error of ICMP, such as "host unreachable"
+                    poller.unregister(fd)
+                    continue
+                if is_reply(packet):
+                    silent.discard(name)
+        return silent
+    finally:
+        for _, sock in sockets.values():
             sock.close()

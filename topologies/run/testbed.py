@@ -28,7 +28,7 @@ from topologies.processes import ledger
 from topologies.processes.phases import Progress
 from topologies.processes.run_directory import RunDirectory
 from topologies.processes.signals import defer_signals
-from topologies.run import apply, status, up, vm_changes
+from topologies.run import apply, status, up, vm_changes, wiring
 from topologies.run.holder_server import HolderServer
 from topologies.run.run import Run, State
 from topologies.run.run_options import check_start, with_options
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from hoverboard.contract import documents
     from hoverboard.contract.change_documents import AddedVM, Applied, ModelChange
     from hoverboard.contract.node_documents import Flows, Node
+    from hoverboard.contract.wiring_documents import Wiring
     from hoverboard.rpc.answering import Methods
 
 _MODEL_TIMEOUT = 60.0  # seconds
@@ -210,8 +211,8 @@ class Testbed:
         return FABRIC
 
     def nodes(self) -> dict[str, NamespaceNode]:
-        """All nodes by name, with the fabric."""
-        return dict(self._current_run().network.nodes)
+        """All nodes by name: VMs, hosts, Hoverboards, and the fabric."""
+        return wiring.ordered_nodes(self._current_run())
 
     def node(self, name: str) -> NamespaceNode:
         """The node of this name; InputError when there is no such node."""
@@ -223,8 +224,7 @@ class Testbed:
 
     def links(self) -> list[Uplink | VirtualNIC]:
         """The uplinks of all nodes, then the NICs of all VMs."""
-        network = self._current_run().network
-        return [*network.uplinks.values(), *network.nics.values()]
+        return wiring.ordered_links(self._current_run())
 
     def nic(self, name: str) -> VirtualNIC | None:
         """The NIC of a VM; None when there is no such VM."""
@@ -247,6 +247,10 @@ class Testbed:
     def intent_address(self) -> str:
         """gRPC address of the fabric manager, for the caller's own `FabricClient`."""
         return self._current_run().cluster.address
+
+    def wiring(self) -> Wiring:
+        """The nodes and the links between them, as Mininet's verbs need them."""
+        return wiring.wiring(self._current_run())
 
     # -- status -----------------------------------------------------------------------------------
 
@@ -378,5 +382,6 @@ class Testbed:
             "remove_vm": self.remove_vm,
             "set_model": self.set_model,
             "apply": apply,
+            "wiring": self.wiring,
             "shutdown": shutdown,
         }
