@@ -27,6 +27,7 @@ from console.verbs import (
     up,
     vm,
 )
+from console.verbs.options import RunBefore, check_run_before
 
 app = typer.Typer(
     cls=guard.GuardedGroup,
@@ -51,11 +52,14 @@ def _print_version(asked: bool) -> None:
 
 @app.callback()
 def _root(
+    context: typer.Context,
+    run: RunBefore = None,
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print version and commit.")
     ] = False,
 ) -> None:
-    """Declare the options of the command itself."""
+    """Check that the run which is named here is for the verb that follows."""
+    check_run_before(context)
 
 
 app.command("demo")(demo.demo)

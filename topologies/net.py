@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from hoverboard.contract.entities import Dataplane
 from hoverboard.contract.errors import HoverboardError, InputError
+from hoverboard.contract.openflow.tables import TUNNEL_PORT_NAME
 from topologies.emulation import switch_commands
 from topologies.emulation.mininet_classes import Mininet, mininet_error, mininet_output
 from topologies.emulation.nodes import Server, VirtualMachine
@@ -101,11 +102,15 @@ class HoverboardNet(Mininet):
         self._number_ports()
 
     def _number_ports(self) -> None:
-        """Give the interfaces of switches the numbers of their OpenFlow ports; Mininet's `ports` prints them."""
+        """Give the interfaces of switches the numbers of their OpenFlow ports; Mininet's `ports` prints them.
+
+        The uplink has the number of the tunnel's port.
+        """
         for server in (one for one in self.switches if isinstance(one, Server)):
-            vms = {port.vm: port.number for port in switch_commands.ports(server.directory, where=server.name)}
+            ports = switch_commands.ports(server.directory, where=server.name)
+            numbers = {port.vm or server.name: port.number for port in ports if port.vm or port.name == TUNNEL_PORT_NAME}
             for intf in server.intfList():
-                server.ports[intf] = vms.get(intf.link.intf1.node.name, server.ports[intf])
+                server.ports[intf] = numbers.get(intf.link.intf1.node.name, server.ports[intf])
 
     def stop(self) -> None:
         """Take everything down."""
@@ -221,7 +226,7 @@ class HoverboardNet(Mininet):
             return []
 
     def configLinkStatus(self, src: str, dst: str, status: str) -> None:
-        """Set the link between two nodes "up" or "down": a VM and its host, or a host or a Hoverboard and the fabric."""
+        """Set a link "up" or "down": that of a VM and its host, or of a host or a Hoverboard and the fabric."""
         try:
             links.set_link(self.testbed.wiring(), src, dst, links.up_of(status))
         except HoverboardError as error:

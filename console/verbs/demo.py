@@ -9,11 +9,11 @@ import typer
 
 from console import guard, runs
 from console.show.json_output import print_json
-from console.verbs.options import Json
+from console.verbs.options import DemoRun, Json
 
 
 def demo(
-    run: Annotated[str, typer.Option("--run", metavar="NAME", help="First part of the names of its runs.")] = "demo",
+    run: DemoRun = None,
     generation: Annotated[
         str,
         typer.Option(
@@ -35,7 +35,7 @@ def demo(
 
     folder = out if out is not None else demo_report.default_folder()
     with guard.ended_by_signals(), StepProgress() as progress:
-        result = experiment.run(experiment.demo_spec(run, generation), progress)
+        result = experiment.run(experiment.demo_spec(run or "demo", generation), progress)
         progress("writing the report", 0.99)
         summary = demo_report.write(result, folder)
     if as_json:

@@ -33,14 +33,12 @@ def execute(
 
 
 def split_command(words: list[str]) -> tuple[str | None, list[str]]:
-    """The words after NODE: the name of `--run`, if it stands before `--`, and the command."""
+    """The words after NODE: the name of `--run`, if it stands before the command, and the command."""
     run = None
-    if "--" in words:
-        at = words.index("--")
-        if at == 2 and words[0] == "--run":
-            run, words = words[1], words[at:]
-        elif at == 1 and words[0].startswith("--run="):
-            run, words = words[0].removeprefix("--run="), words[at:]
+    if words[:1] == ["--run"] and len(words) > 1:
+        run, words = words[1], words[2:]
+    elif words and words[0].startswith("--run="):
+        run, words = words[0].removeprefix("--run="), words[1:]
     argv = words[1:] if words[:1] == ["--"] else words
     if not argv:
         raise InputError(
