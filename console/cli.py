@@ -22,6 +22,7 @@ from console.verbs import (
     latency,
     model,
     offloads,
+    prompt,
     python,
     status,
     up,
@@ -64,6 +65,7 @@ def _root(
 
 app.command("demo")(demo.demo)
 app.command("up")(up.up)
+app.command("prompt")(prompt.prompt)
 app.command("status")(status.status)
 app.command("exec", context_settings=_COMMAND_FOLLOWS, options_metavar="[--run NAME]")(exec.execute)
 app.command("flows")(flows.flows)

@@ -64,7 +64,7 @@ class HoverboardNet(Mininet):
         net = cls.__new__(cls)
         net.topo = ClusterTopo(testbed.topology)
         net._begin(testbed, None)
-        net._read_nodes()
+        net.refresh()
         net._number_ports()
         return net
 
@@ -85,9 +85,10 @@ class HoverboardNet(Mininet):
     def build(self) -> None:
         """Make namespaces, links and devices."""
         self.testbed.build(self.progress)
-        self._read_nodes()
+        self.refresh()
 
-    def _read_nodes(self) -> None:
+    def refresh(self) -> None:
+        """Read nodes and links again: VMs may have come and gone by another way."""
         self.nameToNode = self.testbed.nodes()
         self.hosts = [node for node in self.nameToNode.values() if isinstance(node, VirtualMachine)]
         self.switches = [node for node in self.nameToNode.values() if not isinstance(node, VirtualMachine)]

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+from console import runs
 from hoverboard.contract.errors import InputError
 from hoverboard.contract.models import MODELS, choices
 
@@ -54,13 +55,8 @@ def check_run_before(context: typer.Context) -> None:
     """
     commands: Any = getattr(context.command, "commands", {})
     verb = context.invoked_subcommand
-    if _before(context) is not None and verb in commands and not _takes_run(commands[verb]):
+    if _before(context) is not None and verb in commands and not runs.takes_run(commands[verb]):
         raise InputError(f"`{verb}` is for no run", where="--run", next_step="leave --run out")
-
-
-def _takes_run(command: Any) -> bool:
-    below = getattr(command, "commands", {}).values()
-    return any(_takes_run(one) for one in below) or any(option.name == "run" for option in command.params if not below)
 
 
 RunBefore = Annotated[

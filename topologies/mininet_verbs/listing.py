@@ -63,9 +63,11 @@ def intfs(wiring: Wiring) -> Iterator[str]:
 def dump(wiring: Wiring) -> Iterator[str]:
     """What `dump` prints: class, interfaces with addresses, and pid of each node."""
     for one in wiring["nodes"]:
-        pairs = (f"{own['name']}:{one.get('ip')}" for own, _ in _ends(wiring, one["name"]))
-        if one["kind"] == "fabric":  # its ports have no address
-            pairs = (f"{own['name']}:None" for own, _ in _ends(wiring, one["name"]))
+        # The address is that of a VM's NIC, or of an uplink. The host's end of a NIC has none.
+        pairs = (
+            f"{own['name']}:{None if 'network' not in one and 'host' in _of(wiring, other) else one.get('ip')}"
+            for own, other in _ends(wiring, one["name"])
+        )
         where = f" network={one['network']} host={one['host']}" if "network" in one else ""
         yield f"<{_CLASSES[one['kind']]} {one['name']}: {','.join(pairs)} pid={one['pid']}{where}>"
 
@@ -104,6 +106,10 @@ def between(wiring: Wiring, one: str, other: str) -> WiredLink:
             near |= ends - {one}
     step = f"{one} has a link to: {' '.join(sorted(near))}" if near else "see `links`"
     raise InputError(f"there is no link between {one} and {other}", next_step=step)
+
+
+def _of(wiring: Wiring, end: LinkEnd) -> WiredNode:
+    return node(wiring, end["node"])
 
 
 def _ends(wiring: Wiring, name: str) -> Iterator[tuple[LinkEnd, LinkEnd]]:
