@@ -49,7 +49,7 @@ class HoverboardNet(Mininet):
         run: str | None = None,
         model: Model | None = None,
         dataplane: Dataplane | None = None,
-        state_dir: Path | None = None,
+        state_dir: str | Path | None = None,
         progress: Progress | None = None,
     ) -> None:
         self.topo = topo if isinstance(topo, ClusterTopo) else ClusterTopo(topo)

@@ -71,7 +71,7 @@ class Testbed:
         scheduling: Scheduling | None = None,
         offload_policy: str | None = None,
         control: ControlLayout | None = None,
-        state_dir: Path | None = None,
+        state_dir: str | Path | None = None,
     ) -> None:
         resolved = self._original = topology if isinstance(topology, Topology) else schema.load(topology)
         resolved = with_options(
@@ -79,7 +79,7 @@ class Testbed:
         )
         self._resolved = resolved
         self._layout = control if control is not None else ControlLayout()
-        self.directory = RunDirectory.of(run or resolved.name, state_dir)
+        self.directory = RunDirectory.of(run or resolved.name, None if state_dir is None else Path(state_dir))
         check_start(resolved, self._layout, self.directory)
         self.run = self.directory.run
         self.datapath_type = ovs_daemons.datapath_type()

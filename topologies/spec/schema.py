@@ -70,22 +70,26 @@ def read(path: str | Path) -> TopologyText:
     Raises:
         InputError: there is no such file, or it cannot be read.
     """
+    if not isinstance(path, str | Path):  # a program may pass anything
+        raise InputError(
+            f"a {type(path).__name__} is no topology", next_step="give the path of a file, or the name of a shipped one"
+        )
     file = Path(path)
     text = shipped(str(path)) if not file.exists() else None
     if text is not None:
         return {"text": text, "source": f"{path}.yaml", "name": str(path), "base": Path()}
     try:
         text = file.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
+    except FileNotFoundError:
         raise InputError(
             "there is no such topology file", where=str(path),
             next_step=f"give the path of a YAML file, or the name of a shipped topology: {', '.join(SHIPPED)}",
-        ) from error  # fmt: skip
+        ) from None  # fmt: skip
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise InputError(
             f"cannot read the topology file: {reason}", where=str(path), next_step="give a readable YAML file in UTF-8"
-        ) from error
+        ) from None
     return {"text": text, "source": str(path), "name": file.stem, "base": file.parent}
 
 
