@@ -282,13 +282,12 @@ def run_command(pid: int | None, argv: list[str]) -> int:
         Its exit code, 128 and the number of the signal when one ended it.
     """
     command = argv if pid is None else ["mnexec", "-a", str(pid), *argv]
-    kept = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # A handler that does nothing, and not SIG_IGN: the command inherits the latter, and the former becomes the default.
+    # `preexec_fn` would do as well, but runs Python between fork and exec, which gRPC's threads do not survive.
+    kept = signal.signal(signal.SIGINT, lambda _number, _frame: None)
     try:
         sys.stdout.flush()
-        # The command would inherit SIG_IGN, so it gets the default handler.
-        code = subprocess.run(
-            command, check=False, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
-        ).returncode
+        code = subprocess.run(command, check=False).returncode
     except FileNotFoundError:
         raise MachineError(f"{command[0]} is not installed", next_step="install it: sudo ./bootstrap.sh demo") from None
     finally:

@@ -154,7 +154,7 @@ class VerbsOfMininet:
 
     def _wait(self, words: list[str]) -> None:
         self._check("wait", not words)
-        print(f"{switches.wait_connected(self._run.status)} switches are connected and have their program")
+        print(f"switches that are connected and have their program: {switches.wait_connected(self._run.status)}")
 
     def _xterm(self, words: list[str], kind: str = "xterm") -> None:
         self._check(kind, bool(words))
