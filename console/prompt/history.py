@@ -32,16 +32,13 @@ class Person:
 
 def person() -> Person | None:
     """Who types: who called sudo, or else the user of this process; None: nobody that the machine knows."""
-    try:
-        found = pwd.getpwuid(_uid())
-    except KeyError:
-        return None
-    return Person(found.pw_uid, found.pw_gid, Path(found.pw_dir))
-
-
-def _uid() -> int:
     called = os.environ.get("SUDO_UID", "")
-    return int(called) if os.geteuid() == 0 and called.isdigit() else os.geteuid()
+    by_sudo = os.geteuid() == 0 and called.isdigit()
+    try:
+        found = pwd.getpwuid(int(called) if by_sudo else os.geteuid())
+    except (KeyError, OverflowError):
+        return None
+    return Person(found.pw_uid, found.pw_gid, Path(found.pw_dir) if by_sudo else Path.home())
 
 
 def read(owner: Person) -> list[str]:
