@@ -28,7 +28,7 @@ from topologies.run.testbed import Testbed
 from topologies.spec.topology import Model, Topology
 
 if TYPE_CHECKING:
-    from hoverboard.contract.wiring_documents import WiredNode
+    from hoverboard.contract.node_documents import WiredNode
 
 
 class HoverboardNet(Mininet):
@@ -109,7 +109,9 @@ class HoverboardNet(Mininet):
         """
         for server in (one for one in self.switches if isinstance(one, Server)):
             ports = switch_commands.ports(server.directory, where=server.name)
-            numbers = {port.vm or server.name: port.number for port in ports if port.vm or port.name == TUNNEL_PORT_NAME}
+            numbers = {
+                port.vm or server.name: port.number for port in ports if port.vm or port.name == TUNNEL_PORT_NAME
+            }
             for intf in server.intfList():
                 server.ports[intf] = numbers.get(intf.link.intf1.node.name, server.ports[intf])
 

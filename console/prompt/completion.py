@@ -1,4 +1,4 @@
-"""What Tab offers at the prompt. Pure: the words of a line go in, candidates come out."""
+"""The words that Tab offers at the prompt. Pure: the words of a line go in, candidates come out."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 NAME = ".hoverboard_history"
 MOST = 1000  # lines that are kept
@@ -31,7 +32,7 @@ class Person:
 
 
 def person() -> Person | None:
-    """Who types: who called sudo, or else the user of this process; None: nobody that the machine knows."""
+    """The person at the terminal: who called sudo, or else the user of this process; None: an unknown user."""
     called = os.environ.get("SUDO_UID", "")
     by_sudo = os.geteuid() == 0 and called.isdigit()
     try:
@@ -58,12 +59,15 @@ def save(owner: Person, lines: Sequence[str]) -> bool:
 
 def _as(owner: Person, script: str, path: Path, text: str = "") -> str | None:
     """Run a script with the rights of a user; return its output, None when it fails."""
-    rights = {} if owner.uid == os.geteuid() else {"user": owner.uid, "group": owner.gid, "extra_groups": []}
+    rights: dict[str, Any] = {}
+    if owner.uid != os.geteuid():
+        rights = {"user": owner.uid, "group": owner.gid, "extra_groups": []}
+    command = ["sh", "-c", script, "sh", str(path), str(MOST)]
     try:
         done = subprocess.run(
-            ["sh", "-c", script, "sh", str(path), str(MOST)], input=text, capture_output=True, text=True, cwd="/",
-            errors="replace", timeout=_SECONDS, check=False, start_new_session=True, **rights,  # type: ignore[arg-type]
+            command, input=text, capture_output=True, text=True, errors="replace", cwd="/", timeout=_SECONDS,
+            check=False, start_new_session=True, **rights,
         )  # fmt: skip
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout if done.returncode == 0 else None
+    return str(done.stdout) if done.returncode == 0 else None

@@ -85,6 +85,7 @@ class Prompt(cmd.Cmd):
         self._mininet = mininet or VerbsOfMininet(run)
         self._options, self._leave = options, leave
         self._depth = 0
+        self._offered: list[str] = []
 
     # -- the loop -----------------------------------------------------------------------------------
 
@@ -229,10 +230,10 @@ class Prompt(cmd.Cmd):
 
         if state == 0:
             before = readline.get_line_buffer()[: readline.get_begidx()].split()
-            self.completion_matches = candidates(before, text, self._vocabulary())
-        if state >= len(self.completion_matches):
+            self._offered = candidates(before, text, self._vocabulary())
+        if state >= len(self._offered):
             return None
-        found = self.completion_matches[state]
+        found = self._offered[state]
         return found if found.endswith("/") else f"{found} "
 
     def _vocabulary(self) -> Vocabulary:

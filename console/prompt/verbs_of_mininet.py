@@ -1,7 +1,7 @@
 """The verbs that the prompt has from Mininet: each takes the words after it, prints, and raises an error of ours.
 
-They do what `topologies.mininet_verbs` can do with the wiring of a run. So they work for a run that this process holds,
-and for one that another process holds; only `py` and `px` need the objects of the first.
+They do what `topologies.mininet_verbs` can do with the wiring of a run. So they work whether this process or another
+one holds the run. Only `py` and `px` need the objects of a run that this process holds.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from topologies.mininet_verbs import links, listing, reachability, switches, ter
 
 if TYPE_CHECKING:
     from hoverboard.contract.documents import Status
-    from hoverboard.contract.wiring_documents import WiredNode, Wiring
+    from hoverboard.contract.node_documents import WiredNode, Wiring
 
 
 class PromptedRun(Protocol):
-    """What the prompt needs of a run. A testbed has it, and so has a client of a run."""
+    """The part of a run that the prompt needs. A testbed has it, and so has a client of a run."""
 
     def wiring(self) -> Wiring:
         """The nodes and links."""

@@ -61,9 +61,7 @@ def check_run_before(context: typer.Context) -> None:
 
 RunBefore = Annotated[
     str | None,
-    typer.Option(
-        "--run", metavar="NAME", callback=_keep_for_verb, help="Name of the run; as good as after the verb."
-    ),
+    typer.Option("--run", metavar="NAME", callback=_keep_for_verb, help="Name of the run; as good as after the verb."),
 ]
 Run = Annotated[
     str | None,
@@ -92,7 +90,10 @@ TypedRun = Annotated[
 DemoRun = Annotated[
     str | None,
     typer.Option(
-        "--run", metavar="NAME", callback=_named_run, help=f"First part of the names of its runs. Default: demo. {_PLACES}"
+        "--run",
+        metavar="NAME",
+        callback=_named_run,
+        help=f"First part of the names of its runs. Default: demo. {_PLACES}",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]

@@ -65,6 +65,7 @@ ROOMS = (
     Room("experiments.paper", CONTRACT),
     # --- topologies: runs on Mininet
     Room("topologies", "topologies hoverboard"),
+    Room("topologies.mininet_verbs", "topologies hoverboard", pure="listing node_command"),
     Room("topologies.run", "topologies controllers hoverboard"),
     Room("topologies.client", "topologies hoverboard"),
     Room("topologies.cluster", "topologies controllers hoverboard"),

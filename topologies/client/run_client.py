@@ -30,8 +30,7 @@ from topologies.processes.run_directory import RunDirectory, RunLock, existing, 
 if TYPE_CHECKING:
     from hoverboard.contract.change_documents import AddedVM, Applied, ModelChange, Ready
     from hoverboard.contract.documents import Offload, Status
-    from hoverboard.contract.node_documents import Flows, Node
-    from hoverboard.contract.wiring_documents import Wiring
+    from hoverboard.contract.node_documents import Flows, Node, Wiring
 
 _SHUTDOWN_TIMEOUT = 30.0
 

@@ -55,9 +55,7 @@ def address(pid: int, device: str) -> str | None:
     return socket.inet_ntoa(answer[20:24])
 
 
-def restore_guest(
-    pid: int, mac: str, ip: IPv4Address, gateway: IPv4Address, ip6: IPv6Address | None = None
-) -> None:
+def restore_guest(pid: int, mac: str, ip: IPv4Address, gateway: IPv4Address, ip6: IPv6Address | None = None) -> None:
     """Give a VM whose NIC came up again the addresses and routes that it had at first; harmless when it has them."""
     with netlink(pid) as route:
         index = route.link_lookup(ifname=GUEST_DEVICE)[0]
@@ -67,7 +65,12 @@ def restore_guest(
         if ip6 is not None:
             for address, length in ((link_local(mac), 64), (ip6, 128)):
                 route.addr(
-                    "replace", index=index, family=socket.AF_INET6, address=str(address), prefixlen=length, flags=_NO_DAD
+                    "replace",
+                    index=index,
+                    family=socket.AF_INET6,
+                    address=str(address),
+                    prefixlen=length,
+                    flags=_NO_DAD,
                 )
             route.route("replace", family=socket.AF_INET6, dst="::/0", gateway=str(GATEWAY_LINK_LOCAL), oif=index)
 

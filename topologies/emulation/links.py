@@ -44,7 +44,8 @@ class Device(Intf):
 
     def updateIP(self) -> str | None:
         """The address as it is now; the machine needs no `ifconfig`, which Mininet would use."""
-        self.ip = link_state.address(self.node.pid, self.name) or self.ip
+        known: str | None = self.IP()
+        self.ip = link_state.address(self.node.pid, self.name) or known
         return self.ip
 
     def updateMAC(self) -> str | None:

@@ -3,8 +3,8 @@
 `mininet.log` sets its own class for all loggers that the process makes later. Such a logger hides `info`, and prints
 each line a second time, without a time. This module restores the logger class.
 
-Two habits of Mininet are changed: its helpers replace a byte that is no UTF-8, and its command line takes names of nodes
-with a "-", as VMs have them.
+It changes Mininet in two places. Its helpers replace a byte that is no UTF-8. Its command line takes names with a "-",
+as VMs have them.
 """
 
 import codecs

@@ -94,7 +94,7 @@ class NamespaceNode(Node):
         """Start a command as Mininet does; text has a replacement character for what is no UTF-8."""
         if kwargs.get("text") or kwargs.get("universal_newlines") or kwargs.get("encoding"):
             kwargs.setdefault("errors", "replace")
-        return super().popen(*args, **kwargs)  # type: ignore[no-any-return]
+        return super().popen(*args, **kwargs)
 
     def pexec(self, *args: Any, **kwargs: Any) -> tuple[str, str, int]:
         """Run a command to its end; return its output, its error output and its exit code."""

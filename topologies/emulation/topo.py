@@ -173,7 +173,9 @@ class ClusterTopo(Topo):
         for name in self.g.nodes():
             given = self.nodeInfo(name).get("network")
             if given is not None and given not in self.networks:
-                raise InputError(f"there is no network {given!r}", where=f"VM {name}", next_step="add it with addNetwork")
+                raise InputError(
+                    f"there is no network {given!r}", where=f"VM {name}", next_step="add it with addNetwork"
+                )
         networks = []
         for network, keys in self.networks.items():
             vms = []

@@ -1,1 +1,1 @@
-"""Mininet's verbs on a run: what `net`, `pingall`, `iperf`, `link` and others do, for the prompt and `HoverboardNet`."""
+"""Mininet's verbs on a run, such as `net`, `pingall`, `iperf` and `link`, for the prompt and `HoverboardNet`."""

@@ -1,6 +1,6 @@
 """`link A B up|down`, and the state of a link's ends.
 
-The link of a VM is its NIC: it goes down in the VM, as if somebody typed `ip link set eth0 down` there. The link of a
+The link of a VM is its NIC: it goes down in the VM, as if you typed `ip link set eth0 down` there. The link of a
 host or a Hoverboard is its port on the fabric.
 """
 
@@ -15,7 +15,7 @@ from topologies.emulation import link_state
 from topologies.mininet_verbs import listing
 
 if TYPE_CHECKING:
-    from hoverboard.contract.wiring_documents import LinkEnd, Wiring
+    from hoverboard.contract.node_documents import LinkEnd, Wiring
 
 
 def up_of(status: str) -> bool:

@@ -1,4 +1,4 @@
-"""What `nodes`, `net`, `links`, `dump` and `intfs` print, in Mininet's form. Pure: a wiring goes in, lines come out."""
+"""The lines of `nodes`, `net`, `links`, `dump` and `intfs`, in Mininet's form. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from hoverboard.contract.errors import InputError
 
 if TYPE_CHECKING:
-    from hoverboard.contract.wiring_documents import LinkEnd, NodeKind, WiredLink, WiredNode, Wiring
+    from hoverboard.contract.node_documents import LinkEnd, NodeKind, WiredLink, WiredNode, Wiring
 
 # The classes of topologies.emulation.nodes, which Mininet's own `dump` names.
 _CLASSES: dict[NodeKind, str] = {
@@ -42,26 +42,26 @@ def networks(wiring: Wiring) -> dict[str, list[WiredNode]]:
 
 
 def nodes(wiring: Wiring) -> Iterator[str]:
-    """What `nodes` prints."""
+    """The lines of `nodes`."""
     yield "available nodes are:"
     yield " ".join(names(wiring))
 
 
 def net(wiring: Wiring) -> Iterator[str]:
-    """What `net` prints: each node, and for each of its interfaces the other end."""
+    """The lines of `net`: each node, and for each of its interfaces the other end."""
     for one in wiring["nodes"]:
         pairs = (f"{own['name']}:{place(other)}" for own, other in _ends(wiring, one["name"]))
         yield " ".join([one["name"], *pairs])
 
 
 def intfs(wiring: Wiring) -> Iterator[str]:
-    """What `intfs` prints: each node with the names of its interfaces."""
+    """The lines of `intfs`: each node with the names of its interfaces."""
     for one in wiring["nodes"]:
         yield f"{one['name']}: {','.join(own['name'] for own, _ in _ends(wiring, one['name']))}"
 
 
 def dump(wiring: Wiring) -> Iterator[str]:
-    """What `dump` prints: class, interfaces with addresses, and pid of each node."""
+    """The lines of `dump`: class, interfaces with addresses, and pid of each node."""
     for one in wiring["nodes"]:
         # The address is that of a VM's NIC, or of an uplink. The host's end of a NIC has none.
         pairs = (
@@ -73,7 +73,7 @@ def dump(wiring: Wiring) -> Iterator[str]:
 
 
 def links(wiring: Wiring, state: Callable[[LinkEnd], str]) -> Iterator[str]:
-    """What `links` prints.
+    """The lines of `links`.
 
     Args:
         wiring: of the run.

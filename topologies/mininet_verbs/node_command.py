@@ -1,7 +1,7 @@
 """`NODE CMD`: names of nodes in a command become addresses, as in Mininet. Pure.
 
-A VM's address has a meaning in its own virtual network only. Where a name stands for an address of another network, the
-reader is told.
+A VM's address has a meaning in its own virtual network only. A note says where a name stands for an address of another
+network.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from hoverboard.contract.wiring_documents import WiredNode, Wiring
+    from hoverboard.contract.node_documents import WiredNode, Wiring
 
 
 @dataclass(frozen=True, slots=True)
 class Replaced:
-    """A command with addresses for names, and what to tell about them."""
+    """A command with addresses for names, and notes on them."""
 
     text: str
     notes: list[str]
@@ -45,7 +45,7 @@ def replace_names(wiring: Wiring, node: WiredNode, text: str) -> Replaced:
 
 
 def _note(wiring: Wiring, node: WiredNode, named: WiredNode) -> list[str]:
-    """What to tell about a name: that its address means another VM here, or no VM."""
+    """A note on a name whose address is that of another VM here, or of none; empty if the name is right here."""
     if named["kind"] != "vm" or named.get("network") == node.get("network"):
         return []
     text = f"{named['name']} has {named['ip']} in network {named['network']}"

@@ -18,7 +18,7 @@ from topologies.emulation.ping import ping_once
 from topologies.mininet_verbs import listing
 
 if TYPE_CHECKING:
-    from hoverboard.contract.wiring_documents import WiredNode, Wiring
+    from hoverboard.contract.node_documents import WiredNode, Wiring
 
 TIMEOUT = 2.0  # seconds that a ping waits for its answer; the first to a new VM may go through the slow path
 _TIMES = re.compile(r"rtt min/avg/max/mdev = ([\d.]+)/([\d.]+)/([\d.]+)/([\d.]+) ms")

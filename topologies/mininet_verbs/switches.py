@@ -11,7 +11,7 @@ from topologies.processes.deadlines import wait_for
 
 if TYPE_CHECKING:
     from hoverboard.contract.documents import Status
-    from hoverboard.contract.wiring_documents import WiredNode, Wiring
+    from hoverboard.contract.node_documents import WiredNode, Wiring
 
 _CHANGES = ("add-", "mod-", "del-", "replace-", "insert-", "remove-", "bundle", "set-", "packet-out", "ct-flush")
 WAIT_SECONDS = 60.0
@@ -24,7 +24,7 @@ def switches(wiring: Wiring) -> list[WiredNode]:
 
 
 def warning(wiring: Wiring, words: Sequence[str]) -> str:
-    """What to say before a `dpctl` command that changes switches which our control plane programs; else empty."""
+    """The warning before a `dpctl` command that changes switches which our control plane programs; else empty."""
     changes = any(word.startswith(_CHANGES) for word in words[:1])
     ours = any("controller" not in one for one in switches(wiring))
     return WARNING if changes and ours else ""
@@ -69,7 +69,7 @@ def wait_connected(status: Callable[[], Status], timeout: float = WAIT_SECONDS) 
 
 
 def port_lines(wiring: Wiring) -> Iterator[str]:
-    """What `ports` prints: each switch, and its OpenFlow ports as NAME:NUMBER, with the VM at the port."""
+    """The lines of `ports`: each switch, and its OpenFlow ports as NAME:NUMBER, with the VM at the port."""
     for node in switches(wiring):
         found = switch_commands.ports(Path(node["directory"]), where=node["name"])
         shown = (f"{one.name}:{one.number}{f'({one.vm})' if one.vm else ''}" for one in found)

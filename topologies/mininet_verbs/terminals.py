@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from hoverboard.contract.errors import InputError, MachineError
 
 if TYPE_CHECKING:
-    from hoverboard.contract.wiring_documents import WiredNode
+    from hoverboard.contract.node_documents import WiredNode
 
 _PACKAGES = {"xterm": "xterm", "gterm": "gnome-terminal"}
 _EARLY_SECONDS = 1.0  # in which a terminal that cannot reach its display has ended

@@ -21,7 +21,7 @@ from hoverboard.contract.errors import InputError, MachineError, MeasurementErro
 from topologies.mininet_verbs.reachability import check_vms
 
 if TYPE_CHECKING:
-    from hoverboard.contract.wiring_documents import WiredNode
+    from hoverboard.contract.node_documents import WiredNode
 
 SECONDS = 5
 UDP_RATE = "10M"
@@ -35,7 +35,7 @@ _LISTENS = "Server listening on"
 
 @dataclass(frozen=True, slots=True)
 class Throughput:
-    """What one measurement found: bit/s that the server received and that the client sent, and for UDP the loss."""
+    """One measurement: bit/s that the server received and that the client sent, and for UDP the loss."""
 
     received_bps: float
     sent_bps: float
@@ -43,7 +43,12 @@ class Throughput:
 
 
 def measure(
-    client: WiredNode, server: WiredNode, *, udp_rate: str | None = None, seconds: int = SECONDS, port: int | None = None
+    client: WiredNode,
+    server: WiredNode,
+    *,
+    udp_rate: str | None = None,
+    seconds: int = SECONDS,
+    port: int | None = None,
 ) -> Throughput:
     """Measure once from `client` to `server`.
 
@@ -72,9 +77,10 @@ def measure(
                 output, errors = process.communicate(timeout=seconds + _GRACE_SECONDS)
             except subprocess.TimeoutExpired:
                 raise MeasurementError(
-                    f"iperf3 was still running after {seconds + _GRACE_SECONDS:g} s and was ended", where=client["name"],
+                    f"iperf3 was still running after {seconds + _GRACE_SECONDS:g} s and was ended",
+                    where=client["name"],
                     next_step=f"check that {client['name']} can ping {server['name']}",
-                ) from None  # fmt: skip
+                ) from None
     return parse(output, errors, where=client["name"])
 
 

@@ -38,8 +38,7 @@ from topologies.spec.topology import FABRIC, Model, Topology, VMSpec, check_mode
 if TYPE_CHECKING:
     from hoverboard.contract import documents
     from hoverboard.contract.change_documents import AddedVM, Applied, ModelChange
-    from hoverboard.contract.node_documents import Flows, Node
-    from hoverboard.contract.wiring_documents import Wiring
+    from hoverboard.contract.node_documents import Flows, Node, Wiring
     from hoverboard.rpc.answering import Methods
 
 _MODEL_TIMEOUT = 60.0  # seconds

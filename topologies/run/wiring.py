@@ -10,7 +10,7 @@ from topologies.emulation.nodes import HoverboardNode, NamespaceNode, Server, Vi
 from topologies.run.run import Run
 
 if TYPE_CHECKING:
-    from hoverboard.contract.wiring_documents import LinkEnd, WiredNode, Wiring
+    from hoverboard.contract.node_documents import LinkEnd, WiredNode, Wiring
 
 
 def wiring(run: Run) -> Wiring:

@@ -12,7 +12,7 @@ import pytest
 from console.prompt.prompt import Prompt, run_command
 from console.prompt.verbs_of_mininet import VerbsOfMininet
 from hoverboard.contract.errors import RunError
-from hoverboard.contract.wiring_documents import Wiring
+from hoverboard.contract.node_documents import Wiring
 from tests.unit.topologies.mininet_verbs.wirings import WIRING
 
 VERBS = {"status": "Show a run.", "vm": "VMs.", "offloads": "Offloads.", "down": "Down.", "exec": "Exec."}
@@ -77,7 +77,9 @@ def test_a_command_in_a_node_has_a_shell(session: Session) -> None:
 
 def test_a_name_of_another_tenant_is_told_about(session: Session, capsys: pytest.CaptureFixture[str]) -> None:
     session.prompt.onecmd("blue-2 ping red-1")
-    assert capsys.readouterr().err.startswith("note: red-1 has 10.0.0.2 in network red; in network blue, where blue-2 is")
+    assert capsys.readouterr().err.startswith(
+        "note: red-1 has 10.0.0.2 in network red; in network blue, where blue-2 is"
+    )
     assert session.executed == [(12, "ping 10.0.0.2")]
 
 

@@ -10,11 +10,11 @@ import pytest
 from console.prompt import verbs_of_mininet
 from console.prompt.verbs_of_mininet import VerbsOfMininet
 from hoverboard.contract.errors import HoverboardError, InputError, RunError
-from hoverboard.contract.wiring_documents import Wiring
+from hoverboard.contract.node_documents import Wiring
 from tests.unit.topologies.mininet_verbs.wirings import WIRING
 from topologies.mininet_verbs.reachability import FullPing, Pings
 
-# What Mininet 2.3's command line knows, but for what the prompt itself does: EOF, exit, help, noecho, quit, sh, source, time.
+# The verbs of Mininet 2.3, without those of the prompt itself: EOF, exit, help, noecho, quit, sh, source, time.
 OF_MININET = (
     "dpctl dump gterm intfs iperf iperfudp link links net nodes pingall pingallfull pingpair pingpairfull ports px py "
     "switch wait x xterm"

@@ -74,9 +74,7 @@ def test_the_verbs_that_have_no_run() -> None:
 
 
 @pytest.mark.parametrize("verb", WITH_RUN)
-def test_run_stands_after_the_verb_before_it_or_in_the_environment(
-    verb: str, named: Callable[..., str | None]
-) -> None:
+def test_run_stands_after_the_verb_before_it_or_in_the_environment(verb: str, named: Callable[..., str | None]) -> None:
     words, more = verb.split(), arguments(tuple(verb.split()))
     none: dict[str, str | None] = {"HOVERBOARD_RUN": None}
     assert named(verb, [*words, "--run", "r1", *more], none) == "r1"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hoverboard.contract.errors import InputError, RunError
-from hoverboard.contract.wiring_documents import Wiring
+from hoverboard.contract.node_documents import Wiring
 from tests.unit.topologies.mininet_verbs.wirings import WIRING
 from topologies.emulation import switch_commands
 from topologies.emulation.switch_commands import SwitchPort
@@ -40,8 +40,15 @@ def test_a_command_that_only_looks_is_not(command: str) -> None:
     assert switches.warning(WIRING, [command]) == ""
 
 
-@pytest.mark.parametrize(("words", "message"), [((), "needs a command"), (("-O", "x"), "needs a command"),
-                                                (("monitor",), "does not end"), (("snoop",), "does not end")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((), "needs a command"),
+        (("-O", "x"), "needs a command"),
+        (("monitor",), "does not end"),
+        (("snoop",), "does not end"),
+    ],
+)
 def test_a_command_that_makes_no_sense_is_refused(words: tuple[str, ...], message: str) -> None:
     with pytest.raises(InputError, match=message):
         switch_commands.dpctl(Path("/run/r/h1"), words, where="h1")

@@ -51,9 +51,7 @@ def test_the_terminal_runs_outside_and_its_shell_inside(tools: Path) -> None:
     program(tools, "xterm", f'echo "$@" >{tools}/seen; exec sleep 100')
     process = terminals.open_terminal(NODE, "r")
     try:
-        assert (tools / "seen").read_text() == (
-            "-title blue-1 (r) -e mnexec -a 11 env PS1=blue-1#  bash --norc\n"
-        )
+        assert (tools / "seen").read_text() == ("-title blue-1 (r) -e mnexec -a 11 env PS1=blue-1#  bash --norc\n")
     finally:
         process.kill()
         process.wait()

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from hoverboard.contract.errors import InputError, MeasurementError
-from hoverboard.contract.wiring_documents import WiredNode
+from hoverboard.contract.node_documents import WiredNode
 from tests.unit.topologies.mininet_verbs.wirings import WIRING
 from topologies.mininet_verbs import listing, throughput
 from topologies.mininet_verbs.throughput import Throughput

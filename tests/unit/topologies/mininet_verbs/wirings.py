@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hoverboard.contract.wiring_documents import LinkEnd, WiredLink, WiredNode, Wiring
+from hoverboard.contract.node_documents import LinkEnd, WiredLink, WiredNode, Wiring
 
 
 def vm(name: str, ip: str, network: str, host: str, pid: int) -> WiredNode:
