@@ -68,8 +68,8 @@ def named(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str | None]:
 
 def test_the_verbs_that_have_no_run() -> None:
     assert set(WITHOUT) == {
-        "doctor", "python", "experiment list", "experiment run", "experiment worker", "experiment report", "experiment certificates",
-        "experiment compare",
+        "doctor", "python", "experiment list", "experiment run", "experiment worker", "experiment report",
+        "experiment certificates", "experiment compare",
     }  # fmt: skip
 
 
