@@ -9,12 +9,12 @@ import typer
 
 from console import guard, runs
 from console.show.json_output import print_json
-from console.verbs.options import Json
+from console.verbs.options import DemoRun, Json
 from hoverboard.contract.errors import MachineError
 
 
 def demo(
-    run: Annotated[str, typer.Option("--run", metavar="NAME", help="First part of the names of its runs.")] = "demo",
+    run: DemoRun = None,
     generation: Annotated[
         str,
         typer.Option(
@@ -39,7 +39,7 @@ def demo(
     results_place.check_folder(folder, results_place.DEMO_MIB)
     unwritten: MachineError | None = None
     with guard.ended_by_signals(), StepProgress() as progress:
-        spec = experiment.demo_spec(run, generation)
+        spec = experiment.demo_spec(run or "demo", generation)
         result = experiment.run(spec, progress, lambda one: demo_report.keep_raw(one, folder))
         progress("writing the report", 0.99)
         summary = demo_report.summarise(result)

@@ -43,8 +43,8 @@ class Words(NamedTuple):
     """The words after NODE.
 
     Attributes:
-        run: of `--run` before `--`.
-        user: of `--as` before `--`.
+        run: of `--run` before the command.
+        user: of `--as` before the command.
         argv: the command.
     """
 
@@ -54,20 +54,18 @@ class Words(NamedTuple):
 
 
 def split_command(words: list[str]) -> Words:
-    """Options after NODE, if they stand before `--`, and the command.
+    """Options after NODE, if they stand before the command, and the command.
 
     Raises:
         InputError: there is no command.
     """
     found, rest = dict[str, str](), list(words)
-    if "--" in rest:
-        before, rest = rest[: rest.index("--")], rest[rest.index("--") :]
-        while before:
-            option, is_whole, value = before.pop(0).partition("=")
-            if option not in ("--run", "--as") or not (is_whole or before):
-                found, rest = {}, list(words)  # it is a command with a `--` of its own
-                break
-            found[option] = value if is_whole else before.pop(0)
+    while rest:
+        option, is_whole, value = rest[0].partition("=")
+        if option not in ("--run", "--as") or not (is_whole or len(rest) > 1):
+            break
+        found[option] = value if is_whole else rest[1]
+        rest = rest[1:] if is_whole else rest[2:]
     argv = rest[1:] if rest[:1] == ["--"] else rest
     if not argv:
         raise InputError(

@@ -12,7 +12,7 @@ import typer
 
 from console import guard, runs, unprivileged
 from console.show.json_output import print_json
-from console.verbs.options import Json, resolve_model
+from console.verbs.options import Json, NewRun, resolve_model
 from hoverboard.contract.errors import InputError
 from hoverboard.contract.generations import Dataplane
 from hoverboard.contract.models import choices
@@ -82,9 +82,7 @@ def up(
     file: Annotated[
         str, typer.Argument(metavar="[FILE]", help="A topology file, a pipe, or the name of a shipped one.")
     ] = "demo",
-    run: Annotated[
-        str | None, typer.Option("--run", metavar="NAME", help="Name of the run. Default: that of the topology.")
-    ] = None,
+    run: NewRun = None,
     model: ModelOption = None,
     dataplane: DataplaneOption = None,
     scheduling: SchedulingOption = None,

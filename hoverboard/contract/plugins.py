@@ -186,7 +186,7 @@ def user_code(what: str, path: Path, *, where: str = "", next_step: str) -> Iter
             f"{what} raised {error_text(error)}",
             where=f"{path}:{line}" if line else where or str(path),
             next_step=next_step,
-        ) from error
+        ) from None  # the next step shows the whole error
 
 
 def error_text(error: BaseException) -> str:

@@ -71,6 +71,7 @@ ROOMS = (
     Room("experiments.paper", CONTRACT),
     # --- topologies: runs on Mininet
     Room("topologies", "topologies hoverboard"),
+    Room("topologies.mininet_verbs", "topologies hoverboard", pure="listing node_command"),
     Room("topologies.run", "topologies controllers hoverboard", pure="host_pairs"),
     Room("topologies.client", "topologies hoverboard"),
     Room("topologies.cluster", "topologies controllers hoverboard"),

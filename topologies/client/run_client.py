@@ -26,7 +26,7 @@ from topologies.processes.run_directory import RunDirectory, RunLock, existing, 
 if TYPE_CHECKING:
     from hoverboard.contract.change_documents import AddedVM, Applied, ModelChange, Ready
     from hoverboard.contract.documents import Offload, Status
-    from hoverboard.contract.node_documents import Flows, Node
+    from hoverboard.contract.node_documents import Flows, Node, Wiring
     from topologies.spec.schema import TopologyText
 
 
@@ -92,6 +92,10 @@ class RunClient:
     def pid_of(self, node: str) -> int:
         """Pid of the process that keeps the namespaces of a node, for `mnexec -a`."""
         return int(self.call("pid_of", name=node))
+
+    def wiring(self) -> Wiring:
+        """The nodes and the links between them, as Mininet's verbs need them."""
+        return cast("Wiring", self.call("wiring"))
 
     def add_vm(self, network: str, name: str | None = None, host: str | None = None) -> AddedVM:
         """Add a VM; return {"name", "network", "ip", "host", "mac"} when its gateway answers."""

@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-
 _KINDS = ("net", "uts")  # of namespaces by which processes are found
 _MOST_LOOKS = 100  # at the processes that came meanwhile; each takes some milliseconds
 

@@ -30,7 +30,7 @@ from topologies.processes import failed_logs, ledger, state_space
 from topologies.processes.phases import Progress
 from topologies.processes.run_directory import RunDirectory
 from topologies.processes.signals import defer_signals
-from topologies.run import apply, status, up, vm_changes
+from topologies.run import apply, status, up, vm_changes, wiring
 from topologies.run.holder_server import HolderServer
 from topologies.run.run import Run, State
 from topologies.run.run_options import check_start, with_options
@@ -40,7 +40,7 @@ from topologies.spec.topology import FABRIC, Model, Topology, VMSpec, check_mode
 if TYPE_CHECKING:
     from hoverboard.contract import documents
     from hoverboard.contract.change_documents import AddedVM, Applied, ModelChange
-    from hoverboard.contract.node_documents import Flows, Node
+    from hoverboard.contract.node_documents import Flows, Node, Wiring
     from hoverboard.rpc.answering import Methods
 
 _MODEL_TIMEOUT = 60.0  # seconds
@@ -72,7 +72,7 @@ class Testbed:
         scheduling: Scheduling | None = None,
         offload_policy: str | None = None,
         control: ControlLayout | None = None,
-        state_dir: Path | None = None,
+        state_dir: str | Path | None = None,
     ) -> None:
         resolved = self._original = topology if isinstance(topology, Topology) else schema.load(topology)
         resolved = with_options(
@@ -80,7 +80,7 @@ class Testbed:
         )
         self._resolved = resolved
         self._layout = control if control is not None else ControlLayout()
-        self.directory = RunDirectory.of(run or resolved.name, state_dir)
+        self.directory = RunDirectory.of(run or resolved.name, None if state_dir is None else Path(state_dir))
         check_start(resolved, self._layout, self.directory)
         self.run = self.directory.run
         programs.complete_path()  # for all that this process starts
@@ -168,8 +168,6 @@ class Testbed:
                 lock.release()
                 raise
 
-    # -- down -------------------------------------------------------------------------------------
-
     def down(self) -> None:
         """Take everything down; harmless when nothing is up."""
         with defer_signals():
@@ -224,8 +222,8 @@ class Testbed:
         return FABRIC
 
     def nodes(self) -> dict[str, NamespaceNode]:
-        """All nodes by name, with the fabric."""
-        return dict(self._current_run().network.nodes)
+        """All nodes by name: VMs, hosts, Hoverboards, and the fabric."""
+        return wiring.ordered_nodes(self._current_run())
 
     def node(self, name: str) -> NamespaceNode:
         """The node of this name; InputError when there is no such node."""
@@ -237,8 +235,7 @@ class Testbed:
 
     def links(self) -> list[Uplink | VirtualNIC]:
         """The uplinks of all nodes, then the NICs of all VMs."""
-        network = self._current_run().network
-        return [*network.uplinks.values(), *network.nics.values()]
+        return wiring.ordered_links(self._current_run())
 
     def nic(self, name: str) -> VirtualNIC | None:
         """The NIC of a VM; None when there is no such VM."""
@@ -261,6 +258,10 @@ class Testbed:
     def intent_address(self) -> str:
         """gRPC address of the fabric manager, for the caller's own `FabricClient`."""
         return self._current_run().cluster.address
+
+    def wiring(self) -> Wiring:
+        """The nodes and the links between them, as Mininet's verbs need them."""
+        return wiring.wiring(self._current_run())
 
     # -- status -----------------------------------------------------------------------------------
 
@@ -393,5 +394,6 @@ class Testbed:
             "remove_vm": self.remove_vm,
             "set_model": self.set_model,
             "apply": apply,
+            "wiring": self.wiring,
             "shutdown": shutdown,
         }

@@ -14,6 +14,7 @@ from typing import Any, TypedDict
 import yaml
 from pydantic import ValidationError
 
+from hoverboard.contract.errors import InputError
 from hoverboard.text_files import read_text
 from topologies.spec import yaml_reader
 from topologies.spec.faults import Fault, TopologyFileError
@@ -72,6 +73,10 @@ def read(path: str | Path) -> TopologyText:
     Raises:
         InputError: there is no such file, or it cannot be read (`hoverboard.text_files`).
     """
+    if not isinstance(path, str | Path):  # a program may pass anything
+        raise InputError(
+            f"a {type(path).__name__} is no topology", next_step="give the path of a file, or the name of a shipped one"
+        )
     file = Path(path)
     text = shipped(str(path)) if not file.exists() else None
     if text is not None:
