@@ -6,7 +6,6 @@ import errno
 import json
 import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -16,6 +15,7 @@ from experiments.frame import results_place
 from experiments.observe import provenance
 from experiments.sweeps import bench, discovery, runner
 from experiments.sweeps.folder import Folder
+from hoverboard import safe_files
 from tests.unit.experiments.sweeps import dice
 from tests.unit.experiments.undrawn import kept
 
