@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from experiments.observe.flow_path import Timeline
+from hoverboard.contract.errors import counted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -111,7 +112,7 @@ def throughput(bars: Mapping[str, Mapping[int, float]]) -> Figure:
     colours = [GENERATION_COLOURS.get(name, GREEN) for name, _ in labels]
     rows = axes.barh(range(len(labels)), values, color=colours, height=0.7)
     axes.bar_label(rows, labels=[f"{value:.2f}" for value in values], padding=4)
-    axes.set_yticks(range(len(labels)), [f"{name}, {n} stream{'s' if n != 1 else ''}" for name, n in labels])
+    axes.set_yticks(range(len(labels)), [f"{name}, {counted(n, 'stream')}" for name, n in labels])
     axes.invert_yaxis()
     axes.set(xlabel="Gbit/s received, TCP, VM to VM on two hosts (n = 1 run each)", title="Throughput")
     axes.margins(x=0.12)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from console.show.tables import milliseconds, rate, table
+from hoverboard.contract.errors import counted
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -22,7 +23,7 @@ def demo(summary: documents.Demo) -> list[Table]:
         streams = measured["streams"]
         values = [rate(generation["throughput"][index]["bps"]) for generation in generations]
         better = ratios.get("throughput", {}).get(str(streams))
-        rows.append([f"TCP, {streams} stream{'s' if streams != 1 else ''}", *values, times(better)])
+        rows.append([f"TCP, {counted(streams, 'stream')}", *values, times(better)])
     trips = [generation["latency_ms"] for generation in generations]
     direct = [milliseconds(one["direct"]["median"]) for one in trips]
     relayed = [milliseconds(one["hoverboard"]["median"]) for one in trips]

@@ -13,6 +13,7 @@ from experiments.observe.flow_path import Timeline
 from experiments.observe.tenant_isolation import Isolation
 from experiments.tools.iperf_output import IperfResult
 from experiments.tools.ping_output import PingResult
+from hoverboard.contract.errors import counted
 from topologies.spec.topology import Topology
 
 if TYPE_CHECKING:
@@ -76,7 +77,9 @@ class Generation:
         yield Check(
             f"{self.dataplane}: every pair within a tenant pings",
             bool(self.matrix) and not silent,
-            f"no answer: {', '.join(silent)}" if silent else f"{len(self.matrix)} pairs, {received} of {sent} answers",
+            f"no answer: {', '.join(silent)}"
+            if silent
+            else f"{counted(len(self.matrix), 'pair')}, {received} of {sent} answers",
         )
         yield Check(
             f"{self.dataplane}: no packet crosses tenants",
@@ -187,9 +190,15 @@ class DemoResult:
             name = item.dataplane
             yield name, "start-up", "", "s", item.up_seconds
             for through in item.throughput:
-                yield name, "throughput", f"{through.streams} streams", "bit/s", through.result.bps
+                yield name, "throughput", counted(through.streams, "stream"), "bit/s", through.result.bps
                 if through.result.retransmits is not None:
-                    yield name, "retransmits", f"{through.streams} streams", "segments", through.result.retransmits
+                    yield (
+                        name,
+                        "retransmits",
+                        counted(through.streams, "stream"),
+                        "segments",
+                        through.result.retransmits,
+                    )
             for path, result in (("hoverboard", item.latency_hoverboard), ("direct", item.latency_direct)):
                 for sample in result.samples:
                     yield name, "round trip", path, "ms", sample

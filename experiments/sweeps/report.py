@@ -14,6 +14,7 @@ from experiments.frame.parameters import Values, values
 from experiments.frame.sample_statistics import spread
 from experiments.sweeps import discovery, drawing
 from experiments.sweeps.folder import Folder
+from hoverboard.contract.errors import counted
 
 REPORT, SUMMARY, VERDICTS = "report.html", "summary.md", "verdicts.json"
 
@@ -139,9 +140,9 @@ def _summary(
         "",
         f"Experiment `{experiment.name}`, {experiment.source}. {experiment.measures}",
         "",
-        f"Taken {record['taken']}, commit {code}, seed {document['seed']}, {document['repeat']} repetitions"
+        f"Taken {record['taken']}, commit {code}, seed {document['seed']}, {counted(document['repeat'], 'repetition')}"
         f"{', quick' if document['quick'] else ''}; "
-        f"{machine['cores']} cores ({machine['cpu']}), kernel {machine['kernel']}.",
+        f"{counted(machine['cores'], 'core')} ({machine['cpu']}), kernel {machine['kernel']}.",
         "",
     ]
     if verdicts:
@@ -149,7 +150,7 @@ def _summary(
     for chart in charts:
         lines += [f"![{chart.title}](figures/{chart.name}.png)", "", note(chart), ""]
     failed = table.failed()
-    lines.append(f"{len(table) - len(failed)} samples, {len(failed)} failed.")
+    lines.append(f"{counted(len(table) - len(failed), 'sample')}, {len(failed)} failed.")
     lines += [f"- {one.metric} {dict(one.labels)}: {one.error}" for one in failed]
     return "\n".join(lines) + "\n"
 

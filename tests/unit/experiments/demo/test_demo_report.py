@@ -61,7 +61,7 @@ def test_files_hold_what_was_measured(tmp_path: Path, monkeypatch: pytest.Monkey
     with (folder / "demo.csv").open() as file:
         rows = list(csv.reader(file))
     assert rows[0] == ["generation", "quantity", "condition", "unit", "value"]
-    assert rows[2] == ["fastpath", "throughput", "1 streams", "bit/s", "10000000000.0"]
+    assert rows[2] == ["fastpath", "throughput", "1 stream", "bit/s", "10000000000.0"]
     assert len(rows) == 1 + len(list(result().csv_rows()))
 
 

@@ -152,7 +152,7 @@ def test_the_table_has_a_row_for_each_value() -> None:
     found = [row[1:] for row in replace(result(), generations=(generation("ovs", 1),)).csv_rows()]
     assert found[:5] == [
         ("start-up", "", "s", 2.5678),
-        ("throughput", "1 streams", "bit/s", 1e9), ("retransmits", "1 streams", "segments", 7),
+        ("throughput", "1 stream", "bit/s", 1e9), ("retransmits", "1 stream", "segments", 7),
         ("throughput", "16 streams", "bit/s", 2e9), ("retransmits", "16 streams", "segments", 7),
     ]  # fmt: skip
     assert found[5:10] == [

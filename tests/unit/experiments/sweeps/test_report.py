@@ -145,7 +145,7 @@ def test_a_quick_run_of_changed_code_says_so(tmp_path: Path, monkeypatch: pytest
         report.write(folder)
         text = (folder.path / "summary.md").read_text()
         assert words in text
-        assert "1 repetitions, quick; 2 cores" in text
+        assert "1 repetition, quick; 2 cores" in text
 
 
 def test_a_chart_without_values_is_not_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
