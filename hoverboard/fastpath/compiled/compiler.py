@@ -22,7 +22,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 CONSTANTS_FROM = ("encapsulation", "openflow/flow", "openflow/pipeline", "openflow/tables")
 
 
-def _cache_directory() -> str:
+def _of_this_source() -> str:
     package = Path(__file__).parents[1]
     contract = package.parent / "contract"
     digest = hashlib.sha256(os.environ.get("NUMBA_BOUNDSCHECK", "").encode())
@@ -32,7 +32,12 @@ def _cache_directory() -> str:
     return str(Path(base) / digest.hexdigest()[:16])
 
 
-numba.config.CACHE_DIR = _cache_directory()
+numba.config.CACHE_DIR = _of_this_source()
+
+
+def cache_directory() -> Path:
+    """The directory of compiled code for the present state of the sources."""
+    return Path(numba.config.CACHE_DIR)
 
 
 def compiled(function: F) -> F:
