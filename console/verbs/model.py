@@ -9,6 +9,7 @@ import typer
 from console import runs
 from console.show.json_output import print_json
 from console.verbs.options import Json, Run, resolve_model
+from hoverboard.contract.errors import counted
 from hoverboard.contract.models import choices
 
 app = typer.Typer(help="Show or change the programming model of a run.", no_args_is_help=True)
@@ -60,4 +61,4 @@ def model_show(run: Run = None, as_json: Json = False) -> None:
     print(f"model {shown['model']}" + (f", changing: {shown['switching']}" if shown["switching"] else ""))
     for name, count in shown["flows"].items():
         down = ", left out of default routes" if name in (shown["hoverboards_down"] or ()) else ""
-        print(f"  {name}: {count} flows{down}")
+        print(f"  {name}: {counted(count, 'flow')}{down}")

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 
 from hoverboard.contract.openflow.pipeline import BRIDGE, TUNNEL_PORT, Kind, kind_of, vni_of
+from hoverboard.contract.openflow.tables import cookie as flow_cookie
+from hoverboard.contract.openflow.tables import rule_of
 
 # Megaflow fields that a flow key holds, so that an entry for the key may depend on them. Tunnel fields are, too.
 _IN_KEY = frozenset(
@@ -76,6 +78,7 @@ class TraceResult:
         needs_ports: the decision depends on transport ports or ICMP type, so that the entry needs a 5-tuple key.
         cacheable: False if it depends on a field no flow key holds, or the packet does not go to exactly one port.
         matched: False if no flow matched in the last table, as in a switch without a program.
+        rule: number of the firewall rule that the last flow is made from; 0: from none.
     """
 
     kind: Kind | None
@@ -88,6 +91,12 @@ class TraceResult:
     needs_ports: bool
     cacheable: bool
     matched: bool = True
+    rule: int = 0
+
+    @property
+    def cookie(self) -> int:
+        """The cookie of the last flow, without its share; 0 if the flow is not of the pipeline."""
+        return 0 if self.kind is None else flow_cookie(self.kind, self.vni, self.rule)
 
 
 def split_fields(text: str) -> dict[str, str]:
@@ -159,4 +168,5 @@ def parse_trace(text: str) -> TraceResult:
         needs_ports=bool(needed & _PORTS),
         cacheable=not needed - _PORTS and outputs < 2,
         matched=matched,
+        rule=rule_of(cookie),
     )  # fmt: skip

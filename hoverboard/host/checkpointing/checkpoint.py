@@ -178,12 +178,13 @@ def encode(verdict: TraceResult) -> list[Any]:
         verdict.needs_ports,
         verdict.cacheable,
         verdict.matched,
+        verdict.rule,
     ]
 
 
 def decode(value: list[Any]) -> TraceResult:
     """The answer of the switch from the JSON of `encode`."""
-    kind, vni, out_port, tun_dst, tun_id, headers, changed, needs_ports, cacheable, matched = value
+    kind, vni, out_port, tun_dst, tun_id, headers, changed, needs_ports, cacheable, matched, rule = value
     return TraceResult(
         kind=Kind[kind] if kind is not None else None,
         vni=int(vni),
@@ -195,4 +196,5 @@ def decode(value: list[Any]) -> TraceResult:
         needs_ports=bool(needs_ports),
         cacheable=bool(cacheable),
         matched=bool(matched),
+        rule=int(rule),
     )
