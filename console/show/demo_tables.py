@@ -29,12 +29,17 @@ def demo(summary: documents.Demo) -> list[Table]:
     relayed = [milliseconds(one["hoverboard"]["median"]) for one in trips]
     rows.append(["round trip, direct (median)", *direct, times(ratios.get("latency_direct"))])
     rows.append(["round trip, over the Hoverboard (median)", *relayed, times(ratios.get("latency_hoverboard"))])
+    rows.append(["pings lost", *(f"{one['lost']} of {one['sent']}" for one in map(_pings, generations)), ""])
     checks = [("passed" if check["ok"] else "FAILED", check["name"], check["detail"]) for check in summary["checks"]]
     return [
         path_table(generations[0]),
         table("VM to VM on two hosts, offloaded", ("", *heads, "#fastpath is better by"), rows),
         table("checks", ("", "what", "seen"), checks),
     ]
+
+
+def _pings(generation: documents.DemoGeneration) -> documents.Pings:
+    return generation["pings"]
 
 
 def times(ratio: float | None) -> str:

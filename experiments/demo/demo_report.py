@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from experiments import figures
 from experiments.demo import picture
-from experiments.demo.demo_results import DemoResult, offload_delay
+from experiments.demo.demo_results import DemoResult
 from experiments.observe import provenance
 
 if TYPE_CHECKING:
@@ -107,7 +107,6 @@ def _page(summary: Demo, inline: dict[str, str], result: DemoResult) -> str:
         s=summary,
         figures=inline,
         matrices=[_matrix(generation) for generation in summary["generations"]],
-        delays=[offload_delay(generation.timeline) for generation in result.generations],
     )
 
 

@@ -181,17 +181,23 @@ class PathPoint(TypedDict):
 
 
 class Path(TypedDict):
-    """The path of one flow over time, in seconds after the sampler started."""
+    """The path of one flow over time, in seconds after its first packet."""
 
     src: str
     dst: str
-    first_packet_at: float | None
     offloaded_at: float | None
     direct_at: float | None
     hoverboard_bytes: int
     direct_bytes: int
     points: list[PathPoint]
     failures: list[str]
+
+
+class Pings(TypedDict):
+    """All pings of a generation that should arrive, and those that did not."""
+
+    sent: int
+    lost: int
 
 
 class Throughput(TypedDict):
@@ -220,6 +226,7 @@ class DemoGeneration(TypedDict):
     latency_ms: Latencies
     path: Path
     throughput: list[Throughput]
+    pings: Pings
     servers: dict[str, HostStatus]
 
 
@@ -252,12 +259,13 @@ class Record(TypedDict):
 
 
 class Demo(TypedDict):
-    """`hoverboard demo`, and its summary.json."""
+    """`hoverboard demo`, and its summary.json; `notes` explain what may surprise a reader."""
 
     experiment: Literal["demo"]
     ok: bool
     seconds: float
     checks: list[Check]
     ratios: Ratios
+    notes: list[str]
     generations: list[DemoGeneration]
     record: Record
