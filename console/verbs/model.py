@@ -69,7 +69,7 @@ def model_show(run: Run = None, as_json: Json = False) -> None:
 
 
 def shown_lines(shown: ModelShown) -> Iterator[str]:
-    """What the model does, what it has decided so far, and the flows of each switch."""
+    """The lines of `model show`: the work of the model, its decisions so far, and the flows of each switch."""
     yield f"model {shown['model']}" + (f", changing: {shown['switching']}" if shown["switching"] else "")
     facts = MODELS.get(shown["model"] or "")
     if facts is not None:

@@ -85,6 +85,7 @@ class Generation:
             f"{self.dataplane}: no packet crosses tenants",
             self.isolation.ok,
             f"{len(self.isolation.same)} shared and {len(self.isolation.foreign)} unshared addresses tried"
+            + self._crossed()
             + _lost([(row.source, row.target, row.sent, row.target_echo_requests) for row in self.isolation.same]),
         )
         timeline = self.timeline
@@ -96,6 +97,16 @@ class Generation:
             if seen
             else f"{timeline.hoverboard_bytes} bytes over the Hoverboard, {timeline.direct_bytes} direct, "
             f"{'listed' if timeline.offloaded_at is not None else 'never listed'} as offloaded",
+        )
+
+    def _crossed(self) -> str:
+        """The packets that arrived where none should, for the end of a detail; "" if there are none."""
+        found = [(row.bystander, row.bystander_packets, row.source, row.address) for row in self.isolation.same]
+        found += [(row.owner, row.owner_packets, row.source, row.address) for row in self.isolation.foreign]
+        return "".join(
+            f"; {vm} received {counted(packets, 'packet')} while {source} pinged {address}"
+            for vm, packets, source, address in found
+            if packets
         )
 
     def _answers(self) -> str:

@@ -131,7 +131,11 @@ def _section(run: Run, figures: Path) -> list[str]:
         "",
         f"`{experiment.name}`, {experiment.source}. {experiment.measures[:1].upper()}{experiment.measures[1:]}",
         "",
-        *(report.verdict_lines(run.verdicts) if run.verdicts else ["The paper has no claim about this."]),
+        *(
+            report.verdict_lines(run.verdicts, document["repeat"])
+            if run.verdicts
+            else ["The paper has no claim about this."]
+        ),
         "",
         f"{counted(len(table) - failed, 'sample')}, {failed} failed; {counted(document['repeat'], 'repetition')}, "
         f"seed {document['seed']}.",

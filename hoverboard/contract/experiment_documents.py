@@ -61,10 +61,11 @@ class Verdict(TypedDict):
 
 
 class MeasuredExperiment(TypedDict):
-    """A row of `hoverboard experiment run` and `report`: the folder, number of failed samples, verdicts."""
+    """A row of `hoverboard experiment run` and `report`: the folder, failed samples and their errors, verdicts."""
 
     folder: str
     failed: int
+    errors: list[str]
     verdicts: list[Verdict]
 
 

@@ -77,7 +77,8 @@ def test_all_checks_of_a_good_run() -> None:
         ({"isolation": Isolation((), ())}, "0 shared and 0 unshared addresses tried"),
         (
             {"isolation": Isolation((LEAK,), ())},
-            "1 shared and 0 unshared addresses tried; lost: blue-1 -> blue-2 1 of 10",
+            "1 shared and 0 unshared addresses tried; red-2 received 1 packet while blue-1 pinged 10.0.0.3; "
+            "lost: blue-1 -> blue-2 1 of 10",
         ),
         (
             {"timeline": timeline((0, 0, 0), (1, 99, 0), offloaded_at=1.0)},
