@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from controllers.fm.fabric_client import FabricClient
 from hoverboard.contract.entities import AnyEntity, Dataplane, Scheduling
 from hoverboard.contract.errors import RunError
+from hoverboard.contract.plugins import without_running_files
 from hoverboard.host.control.host_client import HostClient
 from topologies.cluster.control_processes import ControlLayout
 from topologies.cluster.manager import ProgramState
@@ -343,7 +344,8 @@ class Testbed:
         """
         with self._current_run().changing() as run:
             given = schema.read(file) if isinstance(file, str | Path) else file
-            wanted = schema.parse(**given, running=run.topology)
+            with without_running_files():  # a file of stages that the run rejects must not have run here before
+                wanted = schema.parse(**given, running=run.topology)
             return apply.apply(run, self._original, wanted, given["source"], dry_run=dry_run)
 
     # -- for the command line ---------------------------------------------------------------------
