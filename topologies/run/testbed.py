@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from hoverboard.contract import documents
     from hoverboard.contract.change_documents import AddedVM, Applied, ModelChange
     from hoverboard.contract.node_documents import Flows, Node, Wiring
+    from hoverboard.contract.openflow.flow_names import NamesDocument
     from hoverboard.rpc.answering import Methods
 
 _MODEL_TIMEOUT = 60.0  # seconds
@@ -286,7 +287,7 @@ class Testbed:
         return self._current_run().cluster.program_state()
 
     def flows(self, name: str) -> Flows:
-        """The flows of a node: {"node", "openflow": [line], "entries": [flow-table entry]}."""
+        """The flows of a node, as `hoverboard flows NODE --json` shows them."""
         return status.flows(self._current_run(), name)
 
     def offloads(self) -> list[documents.Offload]:
@@ -372,6 +373,9 @@ class Testbed:
         def flows(node: str) -> Flows:
             return self.flows(node)
 
+        def flow_names() -> NamesDocument:
+            return status.flow_names(self._current_run()).document()
+
         def add_vm(network: str, name: str | None = None, host: str | None = None) -> AddedVM:
             return status.vm_document(self.add_vm(network, name, host))
 
@@ -388,6 +392,7 @@ class Testbed:
             "status": self.status,
             "node_status": node_status,
             "flows": flows,
+            "flow_names": flow_names,
             "offloads": self.offloads,
             "pid_of": self.pid_of,
             "add_vm": add_vm,
