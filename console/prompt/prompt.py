@@ -13,7 +13,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable, Sequence
 
-VERBS = ("status", "flows", "offloads", "capture", "latency", "vm", "model", "apply", "doctor")
+VERBS = ("status", "flows", "offloads", "capture", "latency", "vm", "model", "offload", "apply", "doctor")
 _HELP = """\
   status [NODE]          show the run with its counters, or one node
   flows NODE             show the flows of a switch, and its flow table
@@ -22,6 +22,7 @@ _HELP = """\
   latency NODE           measure how long packets stay inside the engines
   vm add|remove|list     add, remove or list VMs
   model show|set MODEL   show or change the programming model
+  offload show|set       show or change the offload policy and its threshold
   apply FILE             change the run to match a file; --dry-run only shows what would change
   NODE CMD ...           run a command in a node: blue-1 ping -c 3 blue-2
   exit, Ctrl-D, Ctrl-C   take the run down

@@ -20,6 +20,7 @@ from hoverboard.contract.entities import (
     Subnetwork,
 )
 from hoverboard.contract.errors import EntityError
+from hoverboard.contract.similar_names import similar
 
 
 class IntentChecks:
@@ -146,8 +147,14 @@ class IntentChecks:
                 if isinstance(vm, VM)
                 else f"VM {route.next_hop!r} does not exist",
                 where=entity_where(route, "next_hop"),
-                next_step=f"name a VM of network {route.network!r}, added in the same request or before",
+                next_step=self._vm_step(route.next_hop, route.network),
             )
+
+    def _vm_step(self, name: str, network: str) -> str:
+        """What to do about the name of a VM that the network does not have."""
+        close = similar(name, self._index.vms_of_network.get(network, ()))
+        guess = "" if close is None else f"did you mean {close!r}? "
+        return f"{guess}name a VM of network {network!r}, added in the same request or before"
 
     def _check_balancer(self, balancer: LoadBalancer) -> None:
         self._network_of(balancer)
@@ -160,7 +167,7 @@ class IntentChecks:
                     if isinstance(vm, VM)
                     else f"VM {name!r} does not exist",
                     where=entity_where(balancer, "backends"),
-                    next_step=f"name VMs of network {balancer.network!r}, added in the same request or before",
+                    next_step=self._vm_step(name, balancer.network),
                 )
 
     def check_references_to(self, old: AnyEntity) -> None:

@@ -15,13 +15,14 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from controllers.crash import crash_reason
 from controllers.partitions import Owners
 from controllers.roles import front_end_socket, openflow_socket
 from hoverboard.contract.encapsulation import datapath_id
 from hoverboard.contract.errors import InputError, RunError
 from topologies.cluster import etcd_members
 from topologies.processes.deadlines import wait_sockets
-from topologies.processes.launcher import Launcher, python
+from topologies.processes.launcher import Launcher, end_of, python
 from topologies.processes.process_table import Process, identified
 from topologies.processes.supervisor import Supervisor, WatchedProcess
 
@@ -268,7 +269,25 @@ class ControlProcesses:
                 cannot be used; the supervisor then kills it.
         """
         for role in self.roles:
-            role.watched = supervisor.watch(role.name, None, role.running, partial(self._restart, role, on_restart))
+            restart = partial(self._restart, role, on_restart)
+            role.watched = supervisor.watch(role.name, None, role.running, restart, why=partial(self.why_ended, role))
+
+    def why_ended(self, role: RoleProcess) -> str | None:
+        """Why a process has ended: its exception, or the end that the kernel knows; None: it has not ended."""
+        process = role.process
+        if process is None or process.poll() is None:
+            return None
+        return self.crashed(role, process.pid) or f"{end_of(process)}, see {role.log.name}"
+
+    def crashed(self, role: RoleProcess, pid: int) -> str | None:
+        """The exception that has ended process `pid` of a role; None: it has ended otherwise, or runs."""
+        return crash_reason(self._directory, role.log.stem if self.layout.processes else "control", pid)
+
+    def why_last_ended(self, role: RoleProcess) -> str:
+        """Why a process has ended last, also when it runs again."""
+        watched = role.watched
+        reason = self.why_ended(role) or (watched.reason if watched is not None else None)
+        return reason or "for an unknown reason"
 
     def _restart(self, role: RoleProcess, on_restart: Callable[[RoleProcess], None]) -> None:
         if role.process is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -18,6 +19,17 @@ def python(module: str, *arguments: str) -> list[str]:
     root = str(Path(__file__).resolve().parents[2])
     path = os.pathsep.join(dict.fromkeys([root, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]))
     return ["env", f"PYTHONPATH={path}", sys.executable, "-m", module, *arguments]
+
+
+def end_of(child: subprocess.Popen[bytes]) -> str | None:
+    """How a child has ended, such as "SIGKILL" or "exit code 1"; None: it has not ended."""
+    code = child.poll()
+    if code is None or code >= 0:
+        return None if code is None else f"exit code {code}"
+    try:
+        return signal.Signals(-code).name
+    except ValueError:
+        return f"signal {-code}"
 
 
 class Launcher:

@@ -14,11 +14,12 @@ import os
 import signal
 import sys
 import threading
+import warnings
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from hoverboard.contract.errors import HoverboardError
+from hoverboard.contract.errors import HoverboardError, HoverboardWarning
 from hoverboard.rpc.errors import error_to_json
 from topologies.cluster.control_processes import ControlLayout
 from topologies.run.testbed import Testbed
@@ -41,6 +42,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--dataplane")
     parser.add_argument("--scheduling")
     parser.add_argument("--offload-policy")
+    parser.add_argument("--offload-threshold")
     parser.add_argument("--control-plane")
     for option in ("--partitions", "--replicas", "--front-ends"):
         parser.add_argument(option, type=int)
@@ -48,6 +50,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--report", type=int, help="file descriptor for progress reports, one JSON object per line")
     args = parser.parse_args(argv)
     report = _Report(args.report)
+    warnings.simplefilter("ignore", HoverboardWarning)  # the command line shows them
     # Leave parent and terminal: no process has to wait for us.
     if os.fork():
         os._exit(0)
@@ -62,6 +65,7 @@ def main(argv: list[str] | None = None) -> int:
             dataplane=args.dataplane,
             scheduling=args.scheduling,
             offload_policy=args.offload_policy,
+            offload_threshold=args.offload_threshold,
             control=ControlLayout.of(
                 args.control_plane, partitions=args.partitions, replicas=args.replicas, front_ends=args.front_ends,
                 store=args.store,

@@ -20,7 +20,7 @@ from hoverboard.contract.generations import facts
 from hoverboard.host.control.host_client import HostClient, HostConfig, NurseryClient
 from topologies.emulation.nodes import Server
 from topologies.processes.deadlines import wait_for, wait_sockets
-from topologies.processes.launcher import Launcher, python
+from topologies.processes.launcher import Launcher, end_of, python
 from topologies.processes.process_table import Process, start_time
 from topologies.processes.run_directory import RunDirectory
 from topologies.spec.topology import UNDERLAY, Topology, shared_fields
@@ -82,6 +82,10 @@ class HostProcesses:
     def nursery_pid(self) -> int | None:
         """Pid of the nursery; None before its start."""
         return None if self._nursery is None else self._nursery.pid
+
+    def why_nursery_ended(self) -> str | None:
+        """How the nursery has ended; None: it has not, or it was never started."""
+        return None if self._nursery is None else end_of(self._nursery)
 
     def wait_nursery(self) -> None:
         """Wait until the nursery can fork host processes."""

@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Literal
 from hoverboard.contract.entities import Dataplane
 from hoverboard.contract.errors import InputError
 from hoverboard.contract.generations import facts
+from hoverboard.contract.similar_names import name_step
 from topologies.spec.external import check_external
 from topologies.spec.faults import Fault
+from topologies.spec.file_references import References
 from topologies.spec.plugin_keys import find_model, find_offload, find_stages
 from topologies.spec.policy_keys import PolicyReader
 from topologies.spec.running_vms import RunningVMs
@@ -258,8 +260,8 @@ class _Resolver:
             if keys.host in {server.name for server in hosts}:
                 host = keys.host
             elif self.hosts_known:
-                known = ", ".join(server.name for server in hosts[:8]) + (", ..." if len(hosts) > 8 else "")
-                self.fault((*place, "host"), f"there is no host {keys.host!r}", f"use one of: {known}")
+                step = name_step(keys.host, [server.name for server in hosts])
+                self.fault((*place, "host"), f"there is no host {keys.host!r}", step)
         elif (there := self.running_vms.vm(network.name, name)) is not None:
             host = there.host
         else:
@@ -294,8 +296,10 @@ def resolve(
     base: Directory,
     hosts_known: bool,
     running: Topology | None = None,
-) -> tuple[Topology, list[Fault]]:
-    """The topology, and the faults of its parts together. With faults, the topology must not be used.
+) -> tuple[Topology, list[Fault], list[Fault]]:
+    """The topology, the faults of its parts together, and what it names and nobody is.
+
+    With faults, the topology must not be used, and the last list is empty.
 
     Args:
         keys: the keys of the file.
@@ -364,4 +368,9 @@ def resolve(
         resolver.policies.check(to_entities(bare), policies)
         if wan is not None and not resolver.policies.faults:
             check_regions(to_entities(topology), resolver.fault)
-    return topology, resolver.faults + resolver.policies.faults
+    faults = resolver.faults + resolver.policies.faults
+    if faults or model_facts is None:
+        return topology, faults, []
+    references = References(keys, topology, positions, resolver.policies.place, offloads=model_facts.offloads)
+    found = references.find(running=running is not None)
+    return topology, found.faults, found.notices

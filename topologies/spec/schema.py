@@ -7,6 +7,7 @@ A file is checked completely before anything starts. All faults are reported at 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypedDict
@@ -19,6 +20,7 @@ from topologies.spec import yaml_reader
 from topologies.spec.faults import Fault, TopologyFileError
 from topologies.spec.key_faults import cut_out, fault_of, path_of
 from topologies.spec.keys import TopologyKeys
+from topologies.spec.references import Notice
 from topologies.spec.resolve import resolve
 from topologies.spec.topology import Topology
 from topologies.spec.yaml_reader import Positions
@@ -150,14 +152,15 @@ def _checked(
             if not cut_out(data, positions, paths[0]):
                 break
     if keys is not None:
-        topology, more = resolve(
+        topology, more, unmatched = resolve(
             keys, positions, name=name, text=text, base=base, hosts_known="hosts" not in faulty_keys, running=running
         )
         # A part that we cut out is not a fault of its own.
         faulty = {fault.key for fault in faults}
         faults += [fault for fault in more if fault.key not in faulty]
         if not faults:
-            return topology
+            notices = (Notice(fault.where(source), fault.what, fault.next_step) for fault in unmatched)
+            return replace(topology, notices=tuple(notices))
     raise TopologyFileError(source, faults)
 
 

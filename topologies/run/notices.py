@@ -1,0 +1,41 @@
+"""What the intent of a run names and nobody is now: a VM that is removed may take the last of its tags along."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable
+
+from hoverboard.contract.errors import HoverboardWarning
+from topologies.run.run import Run
+from topologies.spec.references import Members, Notice, unmatched
+from topologies.spec.stage_references import unmatched_stages
+
+
+def notices(run: Run) -> list[Notice]:
+    """The fields of entities and stages that name nobody now."""
+    topology, entities = run.topology, list(run.cluster.entities.values())
+    found = [one.notice() for one in unmatched(entities)]
+    if topology.stages:
+        members = Members(entities)
+        stages = unmatched_stages(
+            topology.stages, members, hosts=len(topology.hosts), regions=len(topology.regions)
+        )  # fmt: skip
+        found += [one.notice() for one in stages]
+    return found
+
+
+def since(run: Run, before: Iterable[Notice]) -> list[Notice]:
+    """The notices of now that are not among those of `before`."""
+    known = set(before)
+    return [one for one in notices(run) if one not in known]
+
+
+def warn(found: Iterable[Notice], stacklevel: int = 3) -> None:
+    """Issue a Python warning for each notice.
+
+    Args:
+        found: the notices.
+        stacklevel: of `warnings.warn`; default: the caller of the method that calls this function.
+    """
+    for one in found:
+        warnings.warn(one.text(), HoverboardWarning, stacklevel=stacklevel)
