@@ -198,7 +198,7 @@ async def _serve(arguments: argparse.Namespace, settings: Settings, name: str) -
             with suppress(TimeoutError):
                 async with asyncio.timeout(_STOP_TIMEOUT):
                     await running.stop()
-            record_crash(arguments.dir, name, error_place(crash.error))
+            record_crash(settings.directory, name, error_place(crash.error))
     return 0 if crash.error is None else 1
 
 

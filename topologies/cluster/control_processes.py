@@ -277,7 +277,8 @@ class ControlProcesses:
         process = role.process
         if process is None or process.poll() is None:
             return None
-        return self.crashed(role, process.pid) or f"{end_of(process)}, see {role.log.name}"
+        more = f", see {role.log.name}" if process.returncode >= 0 else ""
+        return self.crashed(role, process.pid) or f"{end_of(process)}{more}"
 
     def crashed(self, role: RoleProcess, pid: int) -> str | None:
         """The exception that has ended process `pid` of a role; None: it has ended otherwise, or runs."""

@@ -217,7 +217,7 @@ class Supervisor:
         watched.deaths = [death for death in watched.deaths if death > now - DEATH_WINDOW] + [now]
         wait = pause(len(watched.deaths))
         watched.died_at, watched.reason = time.strftime("%H:%M:%S"), last or watched.why()
-        watched.last_event = last or f"died at {watched.died_at}" + (f": {watched.reason}" if watched.reason else "")
+        watched.last_event = last or f"died at {watched.died_at}"
         with self._lock:
             if watched.server in self._suppressed:
                 watched.state = "left dead"

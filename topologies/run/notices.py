@@ -26,8 +26,8 @@ def notices(run: Run) -> list[Notice]:
 
 def since(run: Run, before: Iterable[Notice]) -> list[Notice]:
     """The notices of now that are not among those of `before`."""
-    known = set(before)
-    return [one for one in notices(run) if one not in known]
+    known = {(one.where, one.what) for one in before}  # the next step names the tags of now
+    return [one for one in notices(run) if (one.where, one.what) not in known]
 
 
 def warn(found: Iterable[Notice], stacklevel: int = 3) -> None:

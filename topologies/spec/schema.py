@@ -138,6 +138,7 @@ def _checked(
     running: Topology | None,
 ) -> Topology:
     faulty_keys: set[str] = set()
+    cut: list[yaml_reader.Path] = []
     keys = None
     # Cut out each wrong part and check again: so the faults of all other parts are reported, too.
     for _ in range(_MAX_FAULTS):
@@ -147,7 +148,10 @@ def _checked(
         except ValidationError as error:
             items = error.errors(include_url=False)
             paths = [path_of(item["loc"]) for item in items]
-            faults += [fault_of(positions, path, item) for path, item in zip(paths, items, strict=True)]
+            # A list whose only item was cut out is not empty because of the file.
+            given = [(path, item) for path, item in zip(paths, items, strict=True) if not _emptied(path, item, cut)]
+            faults += [fault_of(positions, path, item) for path, item in given]
+            cut.append(paths[0])
             faulty_keys.add(str(paths[0][0]))
             if not cut_out(data, positions, paths[0]):
                 break
@@ -162,6 +166,11 @@ def _checked(
             notices = (Notice(fault.where(source), fault.what, fault.next_step) for fault in unmatched)
             return replace(topology, notices=tuple(notices))
     raise TopologyFileError(source, faults)
+
+
+def _emptied(path: yaml_reader.Path, item: Any, cut: list[yaml_reader.Path]) -> bool:
+    """Whether an error of pydantic says of a list that it is empty, after an item was cut out of it."""
+    return item["type"] == "too_short" and any(one[:-1] == path for one in cut)
 
 
 if __name__ == "__main__":

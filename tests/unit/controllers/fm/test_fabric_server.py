@@ -79,6 +79,10 @@ class Plane:
         self._ask("set model", name)
         return DOCUMENT
 
+    async def set_offload(self, order: pb.OffloadSettings) -> dict[str, Any]:
+        self._ask("set offload", order.budget)
+        return DOCUMENT
+
 
 class Aborted(Exception):
     """The exception that `abort` of a call's context raises."""
@@ -90,6 +94,11 @@ class Context:
     def __init__(self, *, returns: bool = False) -> None:
         self.aborted: tuple[Any, ...] = ()
         self._returns = returns
+        self.done: list[Callable[[Any], None]] = []
+
+    def add_done_callback(self, callback: Callable[[Any], None]) -> None:
+        """Remember what gRPC would call when the answer has been sent."""
+        self.done.append(callback)
 
     async def abort(self, *status: Any) -> None:
         self.aborted = status
@@ -136,10 +145,17 @@ def test_questions_are_handed_on_and_documents_come_back() -> None:
         answers = [
             await servicer.List(pb.EntityRef(type="VM"), context), await servicer.Status(pb.Empty(), context),
             await servicer.SetModel(pb.SetModelRequest(model="gateway"), context),
+            await servicer.SetOffload(pb.OffloadSettings(budget=3), context),
         ]  # fmt: skip
-        assert [json.loads(answer.json) for answer in answers] == [DOCUMENT] * 3
+        assert [json.loads(answer.json) for answer in answers] == [DOCUMENT] * 4
         assert json.loads((await servicer.Offloads(pb.Empty(), context)).json) == [DOCUMENT]
-        assert plane.asked == [("entities", "VM"), ("status",), ("set model", "gateway"), ("offloads",)]
+        assert plane.asked == [
+            ("entities", "VM"),
+            ("status",),
+            ("set model", "gateway"),
+            ("set offload", 3),
+            ("offloads",),
+        ]
 
     run(story())
 
@@ -149,11 +165,32 @@ REFUSING: list[Callable[[FabricManagerServicer, Context], Any]] = [
     lambda servicer, context: servicer.Diff(pb.DiffRequest(), context),
     lambda servicer, context: servicer.Plan(pb.DiffRequest(), context),
     lambda servicer, context: servicer.List(pb.EntityRef(), context),
+    lambda servicer, context: servicer.Status(pb.Empty(), context),
+    lambda servicer, context: servicer.Offloads(pb.Empty(), context),
     lambda servicer, context: servicer.SetModel(pb.SetModelRequest(), context),
+    lambda servicer, context: servicer.SetOffload(pb.OffloadSettings(), context),
 ]
+REFUSED = ["full update", "diff", "plan", "list", "status", "offloads", "set model", "set offload"]
 
 
-@pytest.mark.parametrize("call", REFUSING, ids=["full update", "diff", "plan", "list", "set model"])
+def test_a_process_that_ends_waits_until_its_answers_have_been_sent() -> None:
+    async def story() -> None:
+        servicer, contexts = FabricManagerServicer(Plane()), [Context(), Context()]
+        await servicer.answers.all_sent()  # nobody waits
+        for context in contexts:
+            await servicer.Status(pb.Empty(), context)
+        waiting = asyncio.create_task(servicer.answers.all_sent())
+        for context in contexts:
+            await asyncio.sleep(0)
+            assert not waiting.done()
+            for callback in context.done:
+                callback(context)
+        await waiting
+
+    run(story())
+
+
+@pytest.mark.parametrize("call", REFUSING, ids=REFUSED)
 def test_a_refusal_ends_the_call_with_its_status(call: Callable[[FabricManagerServicer, Context], Any]) -> None:
     async def story() -> None:
         context = Context()
@@ -161,14 +198,14 @@ def test_a_refusal_ends_the_call_with_its_status(call: Callable[[FabricManagerSe
             await call(FabricManagerServicer(Plane(RunError("no", where="here", next_step="wait"))), context)
         code, details = context.aborted
         assert code is grpc.StatusCode.FAILED_PRECONDITION
-        assert json.loads(details) == {"what": "no", "where": "here", "next_step": "wait"}
+        assert json.loads(details) == {"what": "no", "where": "here", "next_step": "wait", "kind": "RunError"}
         with pytest.raises(AssertionError):  # what would go on without an answer
             await call(FabricManagerServicer(Plane(RunError("no"))), Context(returns=True))
 
     run(story())
 
 
-@pytest.mark.parametrize("call", REFUSING, ids=["full update", "diff", "plan", "list", "set model"])
+@pytest.mark.parametrize("call", REFUSING, ids=REFUSED)
 def test_an_unexpected_exception_is_an_answer_too(
     call: Callable[[FabricManagerServicer, Context], Any], caplog: pytest.LogCaptureFixture
 ) -> None:
