@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from console import guard
+from console import guard, plain_text
 from console.verbs import (
     apply,
     capture,
@@ -79,6 +79,7 @@ app.command("python", context_settings=_COMMAND_FOLLOWS)(python.python)
 
 def main() -> None:
     """Run the `hoverboard` command."""
+    plain_text.install()
     app(prog_name="hoverboard")
 
 

@@ -8,6 +8,8 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from console.plain_text import plain, unfiltered
+
 if TYPE_CHECKING:
     from topologies.processes.phases import PhaseEvent
 
@@ -21,7 +23,7 @@ def _bars(*columns: Any) -> Any:
     from rich.console import Console
     from rich.progress import Progress
 
-    return Progress(*columns, console=Console(stderr=True), transient=False)
+    return Progress(*columns, console=Console(file=unfiltered(sys.stderr)), transient=False)
 
 
 class PhaseProgress:
@@ -96,7 +98,7 @@ class StepProgress:
     def __call__(self, step: str, share: float) -> None:
         """Show the running step, and the share of the whole that is done (0 to 1)."""
         if self._progress is not None:
-            self._progress.update(self._task, completed=share, description=step)
+            self._progress.update(self._task, completed=share, description=plain(step))
             return
         name = step.partition(",")[0] if ": starting" in step else step
         if name != self._last_step:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from console import runs
+from console import runs, unprivileged
 from console.show.json_output import print_json
 from console.show.notices import show_warnings
 from console.show.offload import offload_lines
@@ -31,6 +31,8 @@ def apply(
     from topologies.spec import schema
 
     given = schema.read(file)
+    if dry_run and (code := unprivileged.checked(lambda: schema.parse(**given), only_files=True)):
+        raise typer.Exit(code)
     with RunClient(runs.live(run), timeout=_TIMEOUT) as client:
         plan = client.apply(
             text=given["text"], source=given["source"], name=given["name"], base=str(given["base"].absolute()),

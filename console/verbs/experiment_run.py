@@ -23,10 +23,19 @@ from hoverboard.contract.errors import InputError
 if TYPE_CHECKING:
     from experiments.frame.experiment import ClaimVerdict
     from experiments.frame.progress import Progress
+    from experiments.sweeps.cluster_keys import ClusterKeys
     from experiments.sweeps.folder import Folder
     from experiments.sweeps.runner import Plan
 
 _ALL = "all"
+Tls = Annotated[
+    Path | None,
+    typer.Option("--tls", metavar="DIR", help="Certificates of the cluster (`experiment certificates`)."),
+]
+Insecure = Annotated[
+    bool,
+    typer.Option("--insecure", help="Take tcp://. All users of that network can then run code as root on the workers."),
+]
 
 
 def run(
@@ -56,8 +65,10 @@ def run(
     ] = False,
     scheduler: Annotated[
         str | None,
-        typer.Option("--scheduler", metavar="tcp://HOST:PORT", help="Measure on the workers of this Dask cluster."),
+        typer.Option("--scheduler", metavar="tls://HOST:PORT", help="Measure on the workers of this Dask cluster."),
     ] = None,
+    tls: Tls = None,
+    insecure: Insecure = False,
     pin: Annotated[
         Literal["auto", "off"],
         typer.Option("--pin", help="auto: each data plane gets its own CPUs, if there are enough."),
@@ -76,7 +87,7 @@ def run(
     plans = _make_plans(name, settings or [], sweep, repeat, seed, quick, pin == "auto")
     folder = out if out is not None else Path("results") / f"{Path(name).stem}-{datetime.now():%Y%m%d-%H%M%S}"
     paths = [folder / plan.experiment.name for plan in plans] if name == _ALL else [folder]
-    run_plans = _run_here if scheduler is None else partial(_run_on_cluster, scheduler)
+    run_plans = _run_here if scheduler is None else partial(_run_on_cluster, scheduler, tls, insecure)
     done = run_plans(list(zip(plans, paths, strict=True)), resume, folder)
     if name == _ALL:
         from experiments.sweeps import report
@@ -143,7 +154,12 @@ def _run_here(several: Sequence[tuple[Plan, Path]], resume: bool, out: Path) -> 
 
 
 def _run_on_cluster(
-    scheduler: str, several: Sequence[tuple[Plan, Path]], resume: bool, out: Path
+    scheduler: str,
+    tls: Path | None,
+    insecure: bool,
+    several: Sequence[tuple[Plan, Path]],
+    resume: bool,
+    out: Path,
 ) -> list[tuple[Folder, list[ClaimVerdict]]]:
     """Run plans one after the other, each on all machines of a cluster."""
     from console.show.progress import StepProgress
@@ -153,7 +169,7 @@ def _run_on_cluster(
     with (
         guard.ended_by_signals(),
         StepProgress() as progress,
-        contextlib.closing(DaskCluster(scheduler)) as machines,
+        contextlib.closing(DaskCluster(scheduler, _keys(tls), insecure=insecure)) as machines,
     ):
         return _run_each(
             several, out, progress, lambda plan, path, step: cluster.run(
@@ -179,14 +195,22 @@ def _run_each(
     return done
 
 
+def _keys(tls: Path | None) -> ClusterKeys | None:
+    from experiments.sweeps.cluster_keys import ClusterKeys
+
+    return None if tls is None else ClusterKeys(tls.absolute())
+
+
 def worker(
-    scheduler: Annotated[str, typer.Argument(metavar="tcp://HOST:PORT", help="Address of the Dask scheduler.")],
+    scheduler: Annotated[str, typer.Argument(metavar="tls://HOST:PORT", help="Address of the Dask scheduler.")],
+    tls: Tls = None,
+    insecure: Insecure = False,
 ) -> None:
     """Join a Dask cluster as a worker, and measure until interrupted."""
     runs.need_root("experiment worker")
     from experiments.sweeps import dask_cluster
 
-    dask_cluster.serve(scheduler, lambda what: print(what, flush=True))
+    dask_cluster.serve(scheduler, lambda what: print(what, flush=True), _keys(tls), insecure=insecure)
 
 
 def print_reports(done: Sequence[tuple[Folder, Sequence[ClaimVerdict]]], as_json: bool) -> None:

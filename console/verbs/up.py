@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from console import guard, runs
+from console import guard, runs, unprivileged
 from console.show.json_output import print_json
 from console.show.notices import count_warnings, show_warnings
 from console.verbs.options import Json, resolve_model
@@ -105,7 +105,7 @@ def up(
     detach: Annotated[
         bool, typer.Option("--detach", "-d", help="Leave the run in the background, without a prompt.")
     ] = False,
-    check: Annotated[bool, typer.Option("--check", help="Check the file, and start nothing.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Check the file, and start nothing. Needs no root.")] = False,
     as_json: Json = False,
 ) -> None:
     """Bring a topology up as a run. Without --detach you get a prompt. Leaving it takes the run down."""
@@ -118,8 +118,7 @@ def up(
         "store": store,
     }  # fmt: skip
     if check:
-        _print_check(file, run, options, control, as_json)
-        return
+        raise typer.Exit(unprivileged.checked(lambda: _print_check(file, run, options, control, as_json)))
     if as_json and not detach:
         raise InputError("--json needs --detach", where="up", next_step="add --detach, or leave --json out")
     runs.need_root("up")

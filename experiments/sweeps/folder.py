@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.frame.experiment import Point, Sample, SampleTable
+from experiments.sweeps.folder_files import read_point, read_run
 from hoverboard.contract.errors import InputError
 from hoverboard.contract.plugins import file_of
 
@@ -115,13 +116,14 @@ class Folder:
     def document(self) -> dict[str, Any]:
         """The content of run.json. InputError: it is missing or cannot be read."""
         try:
-            return dict(json.loads((self.path / RUN).read_text()))
+            text = (self.path / RUN).read_text(encoding="utf-8")
         except (OSError, ValueError):
             raise InputError(
                 f"the folder has no readable {RUN}",
                 where=str(self.path),
                 next_step="give a folder that `experiment run` made",
             ) from None
+        return read_run(text, str(self.path / RUN))
 
     def add(self, outcome: Outcome) -> None:
         """Save one point: first its raw data, then its line in points.jsonl, which marks it as finished."""
@@ -168,15 +170,19 @@ class Folder:
         )
 
     def outcomes(self) -> Iterator[Outcome]:
-        """The outcomes, the last one of each point. A line that a crash has cut is left out."""
+        """The outcomes, the last one of each point. A line that a crash has cut is left out.
+
+        Raises:
+            InputError: a line is no outcome.
+        """
         found: dict[str, Outcome] = {}
         if (self.path / POINTS).exists():
-            for line in (self.path / POINTS).read_text().splitlines():
+            lines = (self.path / POINTS).read_text(encoding="utf-8", errors="replace").splitlines()
+            for number, line in enumerate(lines, 1):
                 try:
-                    document = json.loads(line)
+                    document = read_point(line, f"{self.path / POINTS}:{number}")
                 except ValueError:
                     continue
-                document["samples"] = [Sample(**one) for one in document["samples"]]
                 found[document["key"]] = Outcome(**document)
         yield from found.values()
 

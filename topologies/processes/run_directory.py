@@ -140,17 +140,19 @@ class RunDirectory:
         except (FileNotFoundError, NotADirectoryError):
             return []
 
-    def check_socket_paths(self, names: list[str]) -> None:
+    def check_socket_paths(self, names: list[str], *, etcd: bool = False) -> None:
         """Check that the paths of all Unix sockets of the run are short enough.
 
         Args:
             names: of the nodes.
+            etcd: the run has members of etcd.
 
         Raises:
             InputError: one is too long.
         """
         longest = max(names, key=len, default="")
-        path = str(self.node(longest) / "br-int.snoop")
+        paths = [self.node(longest) / "br-int.snoop", *([self.control / "etcd/etcd-0.client:0"] if etcd else [])]
+        path = max(map(str, paths), key=len)
         if len(path) > _SOCKET_PATH_MAX:
             raise InputError(
                 f"the path {path} is longer than a Unix socket's path may be ({_SOCKET_PATH_MAX})",

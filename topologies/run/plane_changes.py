@@ -6,6 +6,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from hoverboard.contract.plugins import without_running_files
 from topologies.run.run import Run
 from topologies.spec.offload_change import OffloadValues, offload_difference, with_offload
 from topologies.spec.topology import check_model
@@ -39,7 +40,8 @@ def set_offload(run: Run, values: OffloadValues) -> OffloadChange:
     """
     with run.changing():
         before = run.topology
-        wanted = with_offload(before, values)
+        with without_running_files():
+            wanted = with_offload(before, values, is_up=True)
         if wanted != before or values.get("policy") is not None:
             run.cluster.set_offload(wanted)
             run.replace_topology(

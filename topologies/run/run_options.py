@@ -62,4 +62,4 @@ def check_start(topology: Topology, layout: ControlLayout, directory: RunDirecto
     """
     if topology.wan is not None:
         check_regions(topology, layout)
-    directory.check_socket_paths([server.name for server in topology.servers])
+    directory.check_socket_paths([server.name for server in topology.servers], etcd=layout.store == "etcd")

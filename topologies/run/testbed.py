@@ -17,6 +17,7 @@ from typing_extensions import Unpack
 from controllers.fm.fabric_client import FabricClient
 from hoverboard.contract.entities import AnyEntity, Dataplane, Scheduling
 from hoverboard.contract.errors import RunError
+from hoverboard.contract.plugins import without_running_files
 from hoverboard.host.control.host_client import HostClient
 from topologies.cluster.control_processes import ControlLayout
 from topologies.cluster.manager import ProgramState
@@ -363,7 +364,8 @@ class Testbed:
     def change_to(self, given: schema.TopologyText, *, dry_run: bool) -> Applied:
         """As `apply`, with the text of a file, and without Python warnings."""
         with self.current_run().changing() as run:
-            wanted = schema.parse(**given, running=run.topology)
+            with without_running_files():  # a file of stages that the run rejects must not have run here before
+                wanted = schema.parse(**given, running=run.topology)
             done = apply.apply(run, self._original, wanted, given["source"], dry_run=dry_run)
             if not dry_run:
                 self._original = replace(

@@ -15,7 +15,7 @@ from typing_extensions import TypedDict
 
 from controllers.vmc.offload.policy_file import find_policy
 from hoverboard.contract.errors import InputError
-from hoverboard.contract.plugins import absolute
+from hoverboard.contract.plugins import FileNotRunError, absolute
 from topologies.spec.faults import explain
 from topologies.spec.keys import OffloadKeys
 from topologies.spec.topology import OffloadSpec, Topology
@@ -40,8 +40,13 @@ class OffloadValues(TypedDict, total=False):
     budget: int | None
 
 
-def with_offload(topology: Topology, values: OffloadValues) -> Topology:
+def with_offload(topology: Topology, values: OffloadValues, *, is_up: bool = False) -> Topology:
     """The topology with these values.
+
+    Args:
+        topology: it stays as it is.
+        values: the values that change.
+        is_up: the run is up. Then a policy whose file may not run here is checked by the control plane, which runs it.
 
     Raises:
         InputError: a value is wrong, two do not go together, or the policy's class cannot be used.
@@ -59,8 +64,12 @@ def with_offload(topology: Topology, values: OffloadValues) -> Topology:
     spec = replace(topology.offload, **{key: getattr(keys, key) for key in given})
     if policy is not None:
         reference = None if policy == BUILT_IN else absolute(policy, Path())
-        if reference is not None:
-            find_policy(reference)
+        try:
+            if reference is not None:
+                find_policy(reference)
+        except FileNotRunError:
+            if not is_up:
+                raise
         spec = replace(spec, policy=reference)
     changed = replace(topology, offload_threshold=bps, offload=spec)
     check_keep(spec.keep, bps)

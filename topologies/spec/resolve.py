@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal
 from hoverboard.contract.entities import Dataplane
 from hoverboard.contract.errors import InputError
 from hoverboard.contract.generations import facts
+from hoverboard.contract.plugins import absolute
 from hoverboard.contract.similar_names import name_step
 from topologies.spec.external import check_external
 from topologies.spec.faults import Fault
@@ -314,12 +315,13 @@ def resolve(
     hosts = resolver.servers(keys.hosts, "hosts", keys.dataplane, keys.batch)
     hoverboards = resolver.servers(keys.hoverboards, "hoverboards", keys.dataplane, keys.batch)
     hosts, hoverboards = resolver.one_region(hosts, hoverboards)
-    model = find_model(keys.model, base, resolver.fault)
+    is_up = running is not None
+    model = find_model(keys.model, base, resolver.fault, is_up=is_up)
     model_facts = model.facts() if model is not None else None
     wan = resolve_wan(keys, model_facts, hosts, hoverboards, resolver.fault) if hosts_known else None
     check_external(keys, hosts, resolver.fault)
-    stages = find_stages(keys.stages, base, resolver.fault)
-    offload = find_offload(keys.offload_policy, base, resolver.fault)
+    stages = find_stages(keys.stages, base, resolver.fault, is_up=is_up)
+    offload = find_offload(keys.offload_policy, base, resolver.fault, is_up=is_up)
     if model_facts is not None and model_facts.relays and not hoverboards:
         resolver.fault(
             ("hoverboards",),
@@ -351,7 +353,7 @@ def resolve(
         hosts=hosts,
         hoverboards=hoverboards,
         networks=tuple(networks),
-        model=model.name if model is not None else keys.model,
+        model=model.name if model is not None else absolute(keys.model, base),
         offload=offload,
         stages=stages,
         text=text,
@@ -369,8 +371,9 @@ def resolve(
         if wan is not None and not resolver.policies.faults:
             check_regions(to_entities(topology), resolver.fault)
     faults = resolver.faults + resolver.policies.faults
-    if faults or model_facts is None:
+    if faults:
         return topology, faults, []
-    references = References(keys, topology, positions, resolver.policies.place, offloads=model_facts.offloads)
-    found = references.find(running=running is not None)
+    offloads = model_facts is None or model_facts.offloads  # None: its file was not run
+    references = References(keys, topology, positions, resolver.policies.place, offloads=offloads)
+    found = references.find(running=is_up)
     return topology, found.faults, found.notices
