@@ -283,12 +283,6 @@ class ControlProcesses:
         """The exception that has ended process `pid` of a role; None: it has ended otherwise, or runs."""
         return crash_reason(self._directory, role.log.stem if self.layout.processes else "control", pid)
 
-    def why_last_ended(self, role: RoleProcess) -> str:
-        """Why a process has ended last, also when it runs again."""
-        watched = role.watched
-        reason = self.why_ended(role) or (watched.reason if watched is not None else None)
-        return reason or "for an unknown reason"
-
     def _restart(self, role: RoleProcess, on_restart: Callable[[RoleProcess], None]) -> None:
         if role.process is not None:
             self._launcher.forget(role.process)

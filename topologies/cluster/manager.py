@@ -210,11 +210,11 @@ class ClusterManager(ClusterManagement):
                 # plane during the change must not do so again at each restart.
                 self._topology = replace(self._topology, model=model)
         if ended is not None:
-            reason = self.processes.why_last_ended(ended)
+            role, reason = ended
             self._back_to(before)
             raise RunError(
-                f"the change to model {model} ended the {ended.name}: {reason}",
-                where=str(ended.log),
+                f"the change to model {model} ended the {role.name}: {reason}",
+                where=str(role.log),
                 next_step=f"the run goes back to model {before}; correct the model, then repeat the command",
             )
         return before
@@ -227,8 +227,8 @@ class ClusterManager(ClusterManagement):
             return False  # it may restart just now
         return status.get("model") == model and not (complete and status.get("switching") is not None)
 
-    def _ended_by_change(self, pids: Mapping[str, int | None]) -> RoleProcess | None:
-        """A process that has ended since it had this pid, and takes the change of the model with it; None: no one.
+    def _ended_by_change(self, pids: Mapping[str, int | None]) -> tuple[RoleProcess, str] | None:
+        """A process that has ended since it had this pid, and with it the change of the model, and why; None: no one.
 
         A role that is killed and comes back follows the order again. One that ended by an exception would end again.
         """
@@ -237,8 +237,11 @@ class ClusterManager(ClusterManagement):
             process = role.running()
             if pid is None or (process is not None and process.pid == pid):
                 continue
-            if not self.processes.layout.processes or self.processes.crashed(role, pid) is not None:
-                return role
+            reason = self.processes.crashed(role, pid)
+            if reason is not None:
+                return role, reason
+            if not self.processes.layout.processes:
+                return role, self.processes.why_ended(role) or "it restarts"
         return None
 
     def _back_to(self, model: Model) -> None:
