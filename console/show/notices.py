@@ -1,4 +1,4 @@
-"""Prints warnings: what a topology names and nobody is. They go to stderr: stdout may be the document of `--json`."""
+"""Prints warnings of names without a match. They go to stderr: stdout may be the document of `--json`."""
 
 from __future__ import annotations
 

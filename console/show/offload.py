@@ -10,12 +10,14 @@ if TYPE_CHECKING:
     from hoverboard.contract.documents import OffloadPolicyStatus
 
 _RATES = ("threshold", "keep")
+_UNITS = (("gbit", 1e9), ("mbit", 1e6), ("kbit", 1e3))
 _SECONDS = ("min_lifetime", "idle_expiry")
 
 
 def _text(name: str, value: Any) -> str:
     if name in _RATES:
-        return f"{value:g} bit/s"
+        unit, size = next(((unit, size) for unit, size in _UNITS if value >= size), ("bit", 1))
+        return f"{value / size:g}{unit}"
     if name in _SECONDS:
         return f"{value:g} s"
     if name == "budget":

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from controllers.fm.index import FabricIndex, entity_where, key_of
 from controllers.fm.rejections import check_ip6, in_use, is_gateway, overlap, rate_rejected
+from hoverboard.contract.checks.similar_names import similar
 from hoverboard.contract.encapsulation import GATEWAY_MAC
 from hoverboard.contract.entities import (
     VM,
@@ -20,7 +21,6 @@ from hoverboard.contract.entities import (
     Subnetwork,
 )
 from hoverboard.contract.errors import EntityError
-from hoverboard.contract.similar_names import similar
 
 
 class IntentChecks:
@@ -151,7 +151,7 @@ class IntentChecks:
             )
 
     def _vm_step(self, name: str, network: str) -> str:
-        """What to do about the name of a VM that the network does not have."""
+        """The next step for the name of a VM that the network does not have."""
         close = similar(name, self._index.vms_of_network.get(network, ()))
         guess = "" if close is None else f"did you mean {close!r}? "
         return f"{guess}name a VM of network {network!r}, added in the same request or before"

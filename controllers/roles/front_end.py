@@ -116,7 +116,7 @@ class FrontEndRole:
         await self._front_end.start()
 
     async def answered(self) -> None:
-        """Return at once: nobody waits for an answer of its own."""
+        """Return at once: it answers no requests."""
 
     async def stop(self) -> None:
         """Stop serving; switches and hosts keep their state."""

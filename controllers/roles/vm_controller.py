@@ -98,7 +98,7 @@ class VmControllerRole:
         self._election = Election(store, self._candidacy, self._elected)
 
     async def answered(self) -> None:
-        """Return at once: nobody waits for an answer of its own."""
+        """Return at once: it answers no requests."""
 
     async def stop(self) -> None:
         """Leave the election, so that a standby takes over at once."""

@@ -15,7 +15,7 @@ _FromModel = TypedDict("_FromModel", {"from": str})
 
 
 class Ready(TypedDict):
-    """`hoverboard up --detach`: seconds by phase, and in total; `warnings`: what the file names and nobody is."""
+    """`hoverboard up --detach`: seconds by phase, and in total; `warnings`: names in the file without a match."""
 
     run: str
     warnings: list[Warned]
@@ -24,7 +24,7 @@ class Ready(TypedDict):
 
 
 class Checked(TypedDict):
-    """`hoverboard up --check`: contents of the file; `warnings`: what it names and nobody is."""
+    """`hoverboard up --check`: contents of the file; `warnings`: its names without a match."""
 
     ok: bool
     name: str
@@ -54,7 +54,7 @@ class AddedVM(Addresses):
 
 
 class RemovedVM(TypedDict):
-    """`hoverboard vm remove`; `warnings`: what named this VM, or one of its tags, and now names nobody."""
+    """`hoverboard vm remove`; `warnings`: names of this VM or its tags, which match nothing now."""
 
     removed: str
     warnings: list[Warned]
@@ -171,7 +171,7 @@ class VMChanges(TypedDict):
 class Applied(Plan):
     """`hoverboard apply`; `applied` is False for --dry-run, and if nothing changes.
 
-    `offload`: old and new values of the offload policy. `warnings`: what the file names and nobody is.
+    `offload`: old and new values of the offload policy. `warnings`: names in the file without a match.
     """
 
     run: str

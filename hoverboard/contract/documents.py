@@ -14,7 +14,7 @@ from typing_extensions import TypedDict
 
 
 class Warned(TypedDict):
-    """Something that a topology names and nobody is, or that has no effect: place, reason, and what to do."""
+    """A name in a topology that matches nothing, or a key without an effect: place, reason, next step."""
 
     where: str
     what: str
@@ -287,7 +287,7 @@ class WanStatus(TypedDict):
 
 
 class Status(WanStatus):
-    """A run: `hoverboard status`; `warnings`: what its intent names and nobody is."""
+    """A run: `hoverboard status`; `warnings`: names in its intent without a match."""
 
     run: str
     topology: str

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Protocol, cast, runtime_checkable
 
+from hoverboard.contract.checks.class_shape import Method, ShapeFault, shape_fault
 from hoverboard.contract.errors import InputError
-from hoverboard.contract.plugin_shape import Method, ShapeFault, shape_fault
 from hoverboard.contract.plugins import error_text, file_of, load_class
 from hoverboard.coprocessor.stage import ConfiguredStage, Direction, Stage, StageConfig, StageContext, validated
 
@@ -154,7 +154,7 @@ def _check_shape(found: object, reference: str) -> None:
 
 
 def stage_fault(kind: type[Any]) -> ShapeFault | None:
-    """What is wrong with the methods of a stage's class: one is missing, or cannot be called as a stage's is."""
+    """The fault of a stage's class: a method is missing or cannot be called; None: no fault."""
     if issubclass(kind, ConfiguredStage):
         own = [method._replace(required=method.name == "process") for method in _CALLED]
         return shape_fault(kind, own, ConfiguredStage)

@@ -103,12 +103,12 @@ class RunClient:
             network: name of the network.
             name: default: the network's name with the next number.
             host: default: the host with the fewest VMs.
-            values: ip, ip6, tags and rate, as `topologies.spec.placement.plan_vm` takes them.
+            values: ip, ip6, tags and rate, as `topologies.changes.placement.plan_vm` takes them.
         """
         return cast("AddedVM", self.call("add_vm", network=network, name=name, host=host, **values))  # tour: vm 1
 
     def remove_vm(self, name: str) -> RemovedVM:
-        """Remove a VM; return what names nobody any more because of that."""
+        """Remove a VM; return the names that match nothing because of that."""
         return cast("RemovedVM", self.call("remove_vm", name=name))
 
     def set_model(self, model: str) -> ModelChange:
@@ -116,7 +116,7 @@ class RunClient:
         return cast("ModelChange", self.call("set_model", model=absolute(model, Path())))
 
     def set_offload(self, **values: Any) -> OffloadChange:
-        """Change the offload policy and its settings (`topologies.spec.offload_change.OffloadValues`)."""
+        """Change the offload policy and its settings (`topologies.changes.offload_change.OffloadValues`)."""
         policy = values.get("policy")
         if policy is not None:
             values["policy"] = absolute(policy, Path())

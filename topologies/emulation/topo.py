@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hoverboard.contract.entities import Dataplane, Program
+from topologies.changes.file_keys import file_keys
 from topologies.emulation.links import Uplink, VirtualNIC
 from topologies.emulation.mininet_classes import Topo
 from topologies.emulation.nodes import Fabric, HoverboardNode, VirtualMachine, VMHost
 from topologies.spec import schema
-from topologies.spec.file_keys import file_keys
 from topologies.spec.topology import FABRIC, Topology
 
 

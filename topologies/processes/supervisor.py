@@ -59,8 +59,8 @@ class WatchedProcess:
             "left dead" (restarts are suppressed).
         restarts: number of restarts.
         last_event: the last death or restart, for people.
-        why: gives the reason of the last death: a signal, an exit code, an exception; None: nobody knows.
-        died_at, reason: time of day and reason of the last death; None: it never died, or nobody knows the reason.
+        why: gives the reason of the last death: a signal, an exit code, an exception; None: it is not known.
+        died_at, reason: time of day and reason of the last death; None: it never died, or the reason is not known.
         deaths: times of deaths within DEATH_WINDOW.
     """
 

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 
 from hoverboard.contract.entities import AnyEntity
 from hoverboard.contract.errors import HoverboardError, InputError, RunError
+from topologies.changes.offload_change import merged, offload_difference
 from topologies.emulation.ping import wait_answers
 from topologies.run.run import Run
 from topologies.run.up import READY_TIMEOUT, gateway_targets
 from topologies.spec.keys import fixed_keys
-from topologies.spec.offload_change import merged, offload_difference
 from topologies.spec.topology import Topology, VMSpec, check_enforced, to_entities
 from topologies.spec.values import check_keep
 

@@ -1,4 +1,4 @@
-"""What the intent of a run names and nobody is now: a VM that is removed may take the last of its tags along."""
+"""Names in the intent of a run that match nothing now. A VM that is removed may have had the last of its tags."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import warnings
 from collections.abc import Iterable
 
 from hoverboard.contract.errors import HoverboardWarning
+from topologies.references.names import Members, Notice, unmatched
+from topologies.references.stage_names import unmatched_stages
 from topologies.run.run import Run
-from topologies.spec.references import Members, Notice, unmatched
-from topologies.spec.stage_references import unmatched_stages
 
 
 def notices(run: Run) -> list[Notice]:
-    """The fields of entities and stages that name nobody now."""
+    """The fields of entities and stages that match nothing now."""
     topology, entities = run.topology, list(run.cluster.entities.values())
     found = [one.notice() for one in unmatched(entities)]
     if topology.stages:

@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hoverboard.contract.plugins import without_running_files
+from topologies.changes.offload_change import OffloadValues, offload_difference, with_offload
 from topologies.run.run import Run
-from topologies.spec.offload_change import OffloadValues, offload_difference, with_offload
 from topologies.spec.topology import check_model
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from hoverboard.contract.entities import Dataplane, Scheduling
+from topologies.changes.offload_change import with_offload
 from topologies.cluster.control_processes import ControlLayout
 from topologies.cluster.region_checks import check_regions
 from topologies.processes.run_directory import RunDirectory
-from topologies.spec.offload_change import with_offload
 from topologies.spec.topology import Model, Topology, check_enforced, check_model
 
 

@@ -19,6 +19,8 @@ from hoverboard.contract.entities import AnyEntity, Dataplane, Scheduling
 from hoverboard.contract.errors import RunError
 from hoverboard.contract.plugins import without_running_files
 from hoverboard.host.control.host_client import HostClient
+from topologies.changes.offload_change import OffloadValues
+from topologies.changes.placement import VMValues
 from topologies.cluster.control_processes import ControlLayout
 from topologies.cluster.manager import ProgramState
 from topologies.emulation import ovs_daemons
@@ -28,15 +30,13 @@ from topologies.processes import ledger
 from topologies.processes.phases import Progress
 from topologies.processes.run_directory import RunDirectory
 from topologies.processes.signals import defer_signals
+from topologies.references.names import Notice
 from topologies.run import apply, notices, plane_changes, status, up, vm_changes
 from topologies.run.holder_requests import MODEL_TIMEOUT, requests
 from topologies.run.holder_server import HolderServer
 from topologies.run.run import Run, State
 from topologies.run.run_options import check_start, with_options
 from topologies.spec import schema
-from topologies.spec.offload_change import OffloadValues
-from topologies.spec.placement import VMValues
-from topologies.spec.references import Notice
 from topologies.spec.topology import FABRIC, Model, Topology, VMSpec
 
 if TYPE_CHECKING:
@@ -312,7 +312,7 @@ class Testbed:
         return vm_changes.add_vm(self.current_run(), network, name, host, **values)
 
     def remove_vm(self, name: str) -> None:
-        """Remove a VM; InputError when there is no such VM. Warns of what names nobody any more because of that."""
+        """Remove a VM; InputError when there is no such VM. Warns of names that match nothing then."""
         notices.warn(vm_changes.remove_vm(self.current_run(), name))
 
     def prebuild_vms(self, network: str, count: int) -> list[VMSpec]:

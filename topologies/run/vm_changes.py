@@ -11,13 +11,13 @@ from concurrent.futures import wait
 from typing_extensions import Unpack
 
 from hoverboard.contract.errors import InputError, RunError
+from topologies.changes import placement
+from topologies.changes.placement import VMValues
 from topologies.emulation.ping import wait_answers
+from topologies.references.names import Notice
 from topologies.run import notices
 from topologies.run.run import Run
 from topologies.run.up import READY_TIMEOUT, gateway_targets
-from topologies.spec import placement
-from topologies.spec.placement import VMValues
-from topologies.spec.references import Notice
 from topologies.spec.topology import Topology, VMSpec
 
 _JOIN_TIMEOUT = 2.0
@@ -66,7 +66,7 @@ def add_vm(
 
 
 def remove_vm(run: Run, name: str) -> list[Notice]:
-    """Remove a VM; return what names nobody any more because of that.
+    """Remove a VM; return the names that match nothing because of that.
 
     Raises:
         InputError: there is no such VM.

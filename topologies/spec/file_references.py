@@ -1,4 +1,4 @@
-"""Finds in a topology file what names nobody, and what has no effect, each with its line.
+"""Finds names in a topology file that match nothing, and keys that have no effect, each with its line.
 
 `references` and `stage_references` decide; this module knows the paths of keys. Pure.
 """
@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from hoverboard.contract.errors import InputError
+from topologies.references.names import Members, shadowed, unmatched
+from topologies.references.stage_names import unmatched_stages
 from topologies.spec.faults import Fault
-from topologies.spec.references import Members, shadowed, unmatched
-from topologies.spec.stage_references import unmatched_stages
 from topologies.spec.topology import Topology, to_entities
 from topologies.spec.values import check_keep
 from topologies.spec.yaml_reader import Path, Positions
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What was found: faults, and notices. Both have the same form."""
+    """Faults and notices. Both have the same form."""
 
     faults: list[Fault] = field(default_factory=list)
     notices: list[Fault] = field(default_factory=list)
@@ -57,7 +57,7 @@ class References:
         self._found = Found()
 
     def find(self, *, running: bool) -> Found:
-        """What names nobody.
+        """The faults and notices of the file.
 
         Args:
             running: the file is for a run that is up, whose stages cannot change.
@@ -89,7 +89,7 @@ class References:
             report(("stages", one.index, "when", one.key), one.what, one.next_step)
 
     def _offloads(self) -> None:
-        """The keys of offloads: their limits must fit together, and the model must offload pairs."""
+        """Check the keys of offloads: their limits must fit together, and the model must offload pairs."""
         topology = self._topology
         try:
             check_keep(topology.offload.keep, topology.offload_threshold)

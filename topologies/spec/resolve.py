@@ -13,11 +13,11 @@ from itertools import combinations
 from pathlib import Path as Directory
 from typing import TYPE_CHECKING, Literal
 
+from hoverboard.contract.checks.similar_names import name_step
 from hoverboard.contract.entities import Dataplane
 from hoverboard.contract.errors import InputError
 from hoverboard.contract.generations import facts
 from hoverboard.contract.plugins import absolute
-from hoverboard.contract.similar_names import name_step
 from topologies.spec.external import check_external
 from topologies.spec.faults import Fault
 from topologies.spec.file_references import References
@@ -298,7 +298,7 @@ def resolve(
     hosts_known: bool,
     running: Topology | None = None,
 ) -> tuple[Topology, list[Fault], list[Fault]]:
-    """The topology, the faults of its parts together, and what it names and nobody is.
+    """The topology, the faults of its parts together, and its names that match nothing.
 
     With faults, the topology must not be used, and the last list is empty.
 

@@ -16,11 +16,11 @@ import yaml
 from pydantic import ValidationError
 
 from hoverboard.contract.errors import InputError
+from topologies.references.names import Notice
 from topologies.spec import yaml_reader
 from topologies.spec.faults import Fault, TopologyFileError
 from topologies.spec.key_faults import cut_out, fault_of, path_of
 from topologies.spec.keys import TopologyKeys
-from topologies.spec.references import Notice
 from topologies.spec.resolve import resolve
 from topologies.spec.topology import Topology
 from topologies.spec.yaml_reader import Positions

@@ -34,7 +34,7 @@ from hoverboard.contract.errors import InputError
 from hoverboard.contract.generations import facts
 from hoverboard.contract.models import DEFAULT_MODEL, choices
 from hoverboard.contract.plugins import absolute
-from topologies.spec.references import Notice
+from topologies.references.names import Notice
 
 Model = str  # a programming model: the name of a shipped one, or /path/file.py:Class
 
@@ -257,7 +257,7 @@ class Topology:
     stages: tuple[dict[str, Any], ...] = ()  # rules of `hoverboard.coprocessor.stage_policy`, with absolute paths
     text: str = ""  # of the file it comes from; the run keeps it
     wan: WanSpec | None = None  # joins the fabrics of two regions; None: one fabric
-    notices: tuple[Notice, ...] = field(default=(), compare=False)  # what its file names and nobody is
+    notices: tuple[Notice, ...] = field(default=(), compare=False)  # names in its file that match nothing
 
     @property
     def regions(self) -> tuple[str, ...]:

@@ -8,9 +8,9 @@ from __future__ import annotations
 from importlib import import_module
 
 from controllers.vmc.model import ProgrammingModel
+from hoverboard.contract.checks.class_shape import ShapeFault, methods_of, shape_fault
 from hoverboard.contract.errors import InputError
 from hoverboard.contract.models import NAMES, choices
-from hoverboard.contract.plugin_shape import ShapeFault, methods_of, shape_fault
 from hoverboard.contract.plugins import file_of, load_class, user_code
 
 _EXAMPLE = "write a file with `class Mine(GatewayModel)`, and name it as mine.py:Mine (see docs/models.md)"
@@ -50,7 +50,7 @@ def model_named(name: str, *, where: str = "--model") -> ProgrammingModel:
 
 
 def model_fault(kind: type[ProgrammingModel]) -> ShapeFault | None:
-    """What is wrong with the class of a model: a method is missing or cannot be called, or a fact is not a bool."""
+    """The fault of a model's class: a method that cannot be called, or a fact that is not a bool; None: no fault."""
     for fact in ("offloads", "answers", "learns", "relays"):
         if not isinstance(getattr(kind, fact), bool):
             return ShapeFault(f"{kind.__name__}.{fact} is {getattr(kind, fact)!r}, and neither True nor False")

@@ -183,7 +183,7 @@ class OffloadPolicy:
         return type(self).decide is OffloadPolicy.decide
 
     def _decided(self, host: str, candidates: Sequence[tuple[Pair, float]], now: float) -> Decision:
-        """What `decide` says; what an own `decide` does wrong is recorded, and left out."""
+        """The answer of `decide`. Mistakes of a derived class are recorded and left out."""
         if self._built_in:
             return self.decide(host, candidates, now)
         try:

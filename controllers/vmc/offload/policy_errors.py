@@ -1,4 +1,4 @@
-"""Errors of an offload policy that a user has written: counted, and told with the line (paper 3.3.1). Pure.
+"""Errors of an offload policy that a user has written: counted, and kept with the line (paper 3.3.1). Pure.
 
 An error ends no process. For the report in which it happens the policy decides nothing: offloads stay as they are.
 """
@@ -6,12 +6,11 @@ An error ends no process. For the report in which it happens the policy decides 
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Sequence
-from typing import TYPE_CHECKING
+from typing import TypeVar
 
 from hoverboard.contract.plugins import error_text, place_in_user_code
 
-if TYPE_CHECKING:
-    from controllers.vmc.offload.policy import Decision, Pair
+_Pair = TypeVar("_Pair", bound=tuple[str, str])
 
 
 class PolicyErrors:
@@ -63,12 +62,12 @@ class PolicyErrors:
             self._unseen.append(text if error is None else error)
 
 
-def nonsense(answer: object, decision: type[Decision]) -> str | None:
-    """What is wrong with an answer that is no decision; None: it is one."""
+def nonsense(answer: object, decision: type[object]) -> str | None:
+    """The fault of an answer that is no decision; None: it is one."""
     return None if isinstance(answer, decision) else f"returned {type(answer).__name__}, and not a Decision"
 
 
-def sensible(given: Sequence[Pair], known: Container[Pair], what: str) -> tuple[list[Pair], str | None]:
+def sensible(given: Sequence[_Pair], known: Container[_Pair], what: str) -> tuple[list[_Pair], str | None]:
     """The pairs that may be meant, and what is wrong with the others.
 
     Args:

@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from controllers.vmc.offload.policy import OffloadPolicy, OffloadSettings
+from hoverboard.contract.checks.class_shape import ShapeFault, methods_of, shape_fault
 from hoverboard.contract.errors import InputError
-from hoverboard.contract.plugin_shape import ShapeFault, methods_of, shape_fault
 from hoverboard.contract.plugins import file_of, load_class, user_code
 from hoverboard.contract.wire import fabric_pb2 as pb
 
@@ -65,5 +65,5 @@ def find_policy(reference: str) -> type[OffloadPolicy]:
 
 
 def policy_fault(kind: type[OffloadPolicy]) -> ShapeFault | None:
-    """What is wrong with the class of a policy: it has no `decide`, or a method that cannot be called."""
+    """The fault of a policy's class: no `decide`, or a method that cannot be called; None: no fault."""
     return shape_fault(kind, methods_of(OffloadPolicy, "decide", items=False), OffloadPolicy)

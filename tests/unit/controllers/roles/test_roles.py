@@ -141,18 +141,6 @@ def test_no_partition_begins_a_stage_before_all_have_ended_the_last() -> None:
     assert orders.begin("gateway") == "gateway"
 
 
-def test_in_the_middle_of_a_change_only_the_way_back_is_open() -> None:
-    sent: list[tuple[int, str, str]] = []
-    orders = ModelOrders("hoverboard", 1, lambda order: sent.append((order.number, order.model, order.stage)))
-    orders.begin("gateway")
-    assert orders.begin("hoverboard") == "gateway"
-    assert (orders.model, orders.waiting) == ("hoverboard", None)
-    assert sent == [(1, "gateway", "gain"), (2, "hoverboard", "done")]
-    orders.reached(0, pb.Reached(number=1, stage="gain"))  # of the change that was given up
-    assert orders.model == "hoverboard"
-    assert orders.begin("on-demand") == "hoverboard"
-
-
 def test_a_change_of_the_model_waits_at_its_gate() -> None:
     asked: list[str] = []
     opened: list[str] = []

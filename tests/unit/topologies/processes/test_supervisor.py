@@ -75,6 +75,15 @@ def test_what_dies_is_started_again_at_once_and_shown(world: World) -> None:
     until(lambda: len(world.clock.registered) == 2)  # the process, and what wakes the supervisor
 
 
+def test_why_it_died_is_shown_also_when_it_runs_again(world: World) -> None:
+    patient = world.watch()
+    watched = world.supervisor._all[0]
+    watched.why = lambda: "exit code 1"
+    world.kill(patient, 1)
+    assert world.row()["why"] == "exit code 1"
+    assert world.row()["last"].startswith("restarted at ")
+
+
 def test_a_restart_is_recorded_before_it_is_made_and_its_time_is_shown(world: World) -> None:
     patient = world.watch("nursery", None)
     before: list[int] = []

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from hoverboard.contract.entities import AnyEntity, FirewallRule
-from tests.unit.topologies.spec.reference_table import REFERENCES, VALUES, Reference, net, rule, stage
+from tests.unit.topologies.references.reference_table import REFERENCES, VALUES, Reference, net, rule, stage
+from topologies.references.names import covers, shadowed, unmatched
 from topologies.spec import schema
 from topologies.spec.faults import TopologyFileError
 from topologies.spec.keys import TopologyKeys
-from topologies.spec.references import covers, shadowed, unmatched
 from topologies.spec.topology import Topology, to_entities
 
 

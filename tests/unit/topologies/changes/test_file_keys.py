@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from topologies.changes.file_keys import file_keys
 from topologies.emulation.topo import ClusterTopo
 from topologies.spec import schema
-from topologies.spec.file_keys import file_keys
 from topologies.spec.keys import TopologyKeys
 from topologies.spec.topology import Topology
 

@@ -9,7 +9,7 @@ import inspect
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from hoverboard.contract.similar_names import similar
+from hoverboard.contract.checks.similar_names import similar
 
 
 class Method(NamedTuple):
@@ -32,7 +32,7 @@ class Method(NamedTuple):
 
 
 class ShapeFault(NamedTuple):
-    """What is wrong with a class.
+    """The fault of a class.
 
     Attributes:
         what: the fault.
@@ -114,7 +114,7 @@ def _method_fault(kind: type[Any], method: Method, found: object) -> ShapeFault 
 
 
 def _parameters(function: Callable[..., Any], given: tuple[object, ...]) -> str | None:
-    """The parameters of a function that cannot be called with these arguments; None: it can, or nobody knows."""
+    """The parameters of a function that cannot be called with these arguments; None: it can, or its parameters are not known."""
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from hoverboard.contract.plugin_shape import Method, methods_of, shape_fault
-from hoverboard.contract.similar_names import listed, name_step, similar
+from hoverboard.contract.checks.class_shape import Method, methods_of, shape_fault
+from hoverboard.contract.checks.similar_names import listed, name_step, similar
 
 DECIDE = (Method("decide", ("host", "now"), required=True, items=False), Method("reset", ()))
 

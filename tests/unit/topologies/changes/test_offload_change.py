@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from hoverboard.contract.errors import InputError
+from topologies.changes.offload_change import BUILT_IN, OffloadValues, merged, offload_difference, with_offload
 from topologies.spec import schema
 from topologies.spec.keys import OffloadKeys
-from topologies.spec.offload_change import BUILT_IN, OffloadValues, merged, offload_difference, with_offload
 from topologies.spec.topology import OffloadSpec, Topology
 
 FILE = "hosts: 1\noffload_threshold: 20kbit\noffload_policy: {keep: 5kbit, budget: 4}\n"

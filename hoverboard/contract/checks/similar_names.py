@@ -22,7 +22,7 @@ def listed(names: Iterable[str]) -> str:
 
 
 def name_step(name: str, known: Iterable[str]) -> str:
-    """What to do about a name that does not exist: the name that was meant, and those that there are."""
+    """The next step for a name that does not exist: the name that may be meant, and those that exist."""
     every = list(known)
     close = similar(name, every)
     guess = "" if close is None else f"did you mean `{close}`? "

@@ -1,4 +1,4 @@
-"""What the `when` of a coprocessor stage names and nobody is: VMs, networks, other ends. Pure.
+"""Finds names in the `when` of a coprocessor stage that match nothing: VMs, networks, other ends. Pure.
 
 A stage that encrypts for a VM that does not exist encrypts nothing. Names are faults of a file that starts a run. In a
 file for a run that is up they are notices: its stages cannot change, and `vm remove` may have removed the VM.
@@ -12,13 +12,13 @@ from ipaddress import ip_network
 from pathlib import PurePath
 from typing import Any
 
-from hoverboard.contract.similar_names import listed, name_step
-from topologies.spec.references import Members, Notice, meets
+from hoverboard.contract.checks.similar_names import listed, name_step
+from topologies.references.names import Members, Notice, meets
 
 
 @dataclass(frozen=True, slots=True)
 class StageFinding:
-    """A key of `when` that names nobody.
+    """A key of `when` that matches nothing.
 
     Attributes:
         index: number of the stage, from 0.
@@ -43,7 +43,7 @@ class StageFinding:
 def unmatched_stages(
     stages: Sequence[Mapping[str, Any]], members: Members, *, hosts: int, regions: int
 ) -> Iterator[StageFinding]:
-    """The keys of stages that name nobody.
+    """The keys of stages that match nothing.
 
     Args:
         stages: rules of the stages, as `Topology.stages`.

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from hoverboard.contract.errors import InputError
+from topologies.changes.placement import VMValues, plan_vm
 from topologies.spec import schema
 from topologies.spec.keys import VMKeys
-from topologies.spec.placement import VMValues, plan_vm
 from topologies.spec.topology import Topology
 
 FILE = """

@@ -11,9 +11,9 @@ from typing import Literal
 from pydantic import ValidationError
 from typing_extensions import TypedDict
 
+from hoverboard.contract.checks.similar_names import name_step
 from hoverboard.contract.errors import InputError
 from hoverboard.contract.generations import facts
-from hoverboard.contract.similar_names import name_step
 from topologies.spec.faults import explain
 from topologies.spec.keys import VMKeys
 from topologies.spec.topology import FABRIC, NetworkSpec, ServerSpec, Topology, VMSpec
@@ -53,8 +53,8 @@ def plan_vm(
         rate: most bits per second that it sends, such as "100mbit"; default: the network's rate.
 
     Raises:
-        InputError: network or host do not exist, a value is wrong or taken, the host cannot enforce the rate or the
-            firewall, or the network is full.
+        InputError: network or host do not exist, a value is wrong or taken, or the network is full. Or the host cannot
+            enforce the rate or the firewall.
     """
     spec = next((one for one in topology.networks if one.name == network), None)
     if spec is None:

@@ -1,7 +1,7 @@
-"""What an intent names and nobody is: a tag that no VM has, a prefix without an address, a rule that never decides.
+"""Finds names that match nothing: a tag that no VM has, a prefix without an address, a rule that never decides.
 
 Names of VMs and hosts that do not exist are errors, and the fabric manager rejects them. A tag may come later with
-`vm add --tags`, so these findings are notices: a run comes up, and everyone who starts or changes it is told. Pure.
+`vm add --tags`, so these findings are notices: a run comes up, and `up`, `apply` and `status` show them. Pure.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 from typing import TYPE_CHECKING
 
+from hoverboard.contract.checks.similar_names import listed, similar
 from hoverboard.contract.entities import VM, AnyEntity, FirewallRule, Network, Route, Subnetwork
-from hoverboard.contract.similar_names import listed, similar
 
 if TYPE_CHECKING:
     from hoverboard.contract.documents import Warned
@@ -46,10 +46,10 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class Unmatched:
-    """A field of an entity, or of a coprocessor stage, that names nobody.
+    """A field of an entity that matches nothing.
 
     Attributes:
-        kind, name: of the entity; for a stage "stage" and its reference.
+        kind, name: of the entity.
         field: the field of the entity.
         what, next_step: see `Notice`.
     """
@@ -67,7 +67,7 @@ class Unmatched:
 
 @dataclass(slots=True)
 class _Members:
-    """What the rules of one network can name.
+    """The names of one network that rules can match.
 
     Attributes:
         tags: of its VMs, in their order.
@@ -126,7 +126,7 @@ class Members:
         return [prefix for members in self._networks.values() for prefix in members.ranges]
 
     def tag_step(self, network: str, tag: str) -> str:
-        """What to do about a tag that no VM of the network has."""
+        """The next step for a tag that no VM of the network has."""
         here = self._of(network)
         known = f"tags here: {listed(here.tags)}" if here.tags else f"no VM of {network!r} has tags"
         others = [name for name, members in self._networks.items() if tag in members.tags]
@@ -148,7 +148,7 @@ class Members:
 
 
 def unmatched(entities: Iterable[AnyEntity]) -> list[Unmatched]:
-    """The fields of firewall rules that name nobody, in the order of the entities.
+    """The fields of firewall rules that match nothing, in the order of the entities.
 
     Names that the fabric manager itself rejects are not among them: next hops, backends, hosts and networks.
     """

@@ -1,7 +1,7 @@
 """Changes the offload policy of a topology: by options of `up`, on request, and by another file. Pure.
 
 The threshold, the policy's class and its settings may change while a run is up. Who sends usage reports may not: hosts
-and Hoverboards are told once, when they start.
+and Hoverboards learn that once, when they start.
 """
 
 from __future__ import annotations
