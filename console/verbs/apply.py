@@ -20,7 +20,7 @@ _TIMEOUT = 600.0  # seconds; a file may add many VMs
 
 
 def apply(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="A topology file, or the name of a shipped one.")],
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A topology file, a pipe, or the name of a shipped one.")],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would change, and change nothing.")] = False,
     run: Run = None,
     as_json: Json = False,

@@ -9,10 +9,15 @@ import typer
 from console import runs
 from console.show.json_output import print_json
 from console.show.offload import offload_lines, policy_lines
-from console.verbs.options import Json, Run
+from console.verbs.options import Json, Run, RunBefore
 from hoverboard.contract.errors import InputError, RunError
 
 app = typer.Typer(help="Show or change the offload policy of a run.", no_args_is_help=True)
+
+
+@app.callback()
+def _group(run: RunBefore = None) -> None:
+    """Declare the option that may stand before the verb."""
 
 
 def _option(name: str, metavar: str, text: str) -> typer.models.OptionInfo:

@@ -71,7 +71,8 @@ ROOMS = (
     Room("experiments.paper", CONTRACT),
     # --- topologies: runs on Mininet
     Room("topologies", "topologies hoverboard"),
-    Room("topologies.run", "topologies controllers hoverboard"),
+    Room("topologies.mininet_verbs", "topologies hoverboard", pure="listing node_command"),
+    Room("topologies.run", "topologies controllers hoverboard", pure="host_pairs"),
     Room("topologies.client", "topologies hoverboard"),
     Room("topologies.cluster", "topologies controllers hoverboard"),
     Room("topologies.emulation", "topologies hoverboard", knows="mininet@mininet_classes pyroute2@devices"),

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from topologies.run import plane_changes, status, vm_changes
+from topologies.run import plane_changes, status, vm_changes, wiring
 from topologies.run.run import Run, State
 from topologies.spec import schema
 
@@ -114,5 +114,6 @@ def requests(held: Held) -> Methods:
         "set_model": set_model,
         "set_offload": set_offload,
         "apply": apply,
+        "wiring": lambda: wiring.wiring(held.current_run()),
         "shutdown": shutdown,
     }

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 from typing_extensions import Unpack
 
 from controllers.fm.fabric_client import FabricClient
+from hoverboard import programs
 from hoverboard.contract.entities import AnyEntity, Dataplane, Scheduling
-from hoverboard.contract.errors import RunError
+from hoverboard.contract.errors import HoverboardError, RunError
 from hoverboard.contract.plugins import without_running_files
 from hoverboard.host.control.host_client import HostClient
 from topologies.changes.offload_change import OffloadValues
@@ -26,12 +27,12 @@ from topologies.cluster.manager import ProgramState
 from topologies.emulation import ovs_daemons
 from topologies.emulation.links import Uplink, VirtualNIC
 from topologies.emulation.nodes import NamespaceNode, Server
-from topologies.processes import ledger
+from topologies.processes import failed_logs, ledger, state_space
 from topologies.processes.phases import Progress
 from topologies.processes.run_directory import RunDirectory
 from topologies.processes.signals import defer_signals
 from topologies.references.names import Notice
-from topologies.run import apply, notices, plane_changes, status, up, vm_changes
+from topologies.run import apply, notices, plane_changes, status, up, vm_changes, wiring
 from topologies.run.holder_requests import MODEL_TIMEOUT, requests
 from topologies.run.holder_server import HolderServer
 from topologies.run.run import Run, State
@@ -42,7 +43,7 @@ from topologies.spec.topology import FABRIC, Model, Topology, VMSpec
 if TYPE_CHECKING:
     from hoverboard.contract import documents
     from hoverboard.contract.change_documents import Applied, ModelChange, OffloadChange
-    from hoverboard.contract.node_documents import Flows, Node
+    from hoverboard.contract.node_documents import Flows, Node, Wiring
 
 
 class Testbed:
@@ -72,7 +73,7 @@ class Testbed:
         offload_policy: str | None = None,
         offload_threshold: str | None = None,
         control: ControlLayout | None = None,
-        state_dir: Path | None = None,
+        state_dir: str | Path | None = None,
     ) -> None:
         resolved = self._original = topology if isinstance(topology, Topology) else schema.load(topology)
         resolved = with_options(
@@ -82,16 +83,17 @@ class Testbed:
         self._resolved = resolved
         notices.warn(resolved.notices)
         self._layout = control if control is not None else ControlLayout()
-        self.directory = RunDirectory.of(run or resolved.name, state_dir)
+        self.directory = RunDirectory.of(run or resolved.name, None if state_dir is None else Path(state_dir))
         check_start(resolved, self._layout, self.directory)
         self.run = self.directory.run
+        programs.complete_path()  # for all that this process starts
         self.datapath_type = ovs_daemons.datapath_type()
         self._run: Run | None = None  # the latest run, even when it is down
 
     # -- up ---------------------------------------------------------------------------------------
 
     def up(self, progress: Progress | None = None, prepared: Callable[[], None] | None = None) -> None:
-        """Bring everything up; return when every VM reaches its gateway.
+        """Bring everything up; return when every VM reaches its gateway, and hosts reach each other.
 
         On any failure, Ctrl-C included, everything is undone before the exception is raised.
 
@@ -118,6 +120,7 @@ class Testbed:
         up.check_machine()
         for server in self.topology.servers:
             ovs_daemons.check_generation(server.dataplane, self.datapath_type, where=server.name)
+        state_space.check(self.directory, len(self.topology.servers))
         with self._undone_on_failure(before=self._run):
             self._make_run(progress)
             run = self.current_run()
@@ -127,38 +130,46 @@ class Testbed:
             up.build(run)
 
     def start(self) -> None:
-        """Start switches, host processes and the control plane; return when every VM reaches its gateway."""
+        """Start switches, host processes and the control plane; return when all of it works together (`up`)."""
         with self._undone_on_failure():
             up.start(self.current_run())
 
     @contextlib.contextmanager
     def _undone_on_failure(self, before: Run | None = None) -> Iterator[None]:
-        """Take the run down when the block fails, unless it is the run `before`."""
+        """Take the run down when the block fails, unless it is the run `before`; an error keeps its logs."""
         try:
             yield
         except BaseException as error:
+            no_space = state_space.reason(error, self.directory) if isinstance(error, Exception) else None
             run = self._run
             if run is None or run is before:
+                if no_space is not None:
+                    raise no_space from error
                 raise
             ended_elsewhere = run.closing.is_set()
-            self.down()
+            with defer_signals():
+                run.take_down(keep_logs=isinstance(error, Exception) and not ended_elsewhere)
             if ended_elsewhere and isinstance(error, Exception):
                 what = f"run {self.run!r} was taken down while it was starting, by another process"
                 raise RunError(what, next_step="bring it up again") from error
+            if no_space is not None:
+                raise no_space from error
+            if isinstance(error, HoverboardError):
+                failed_logs.explain(error, self.directory, run.kept_logs)
             raise
 
     def _make_run(self, progress: Progress | None) -> None:
         if self.state != "down":
             raise RunError(f"this testbed is {self.state} already", where=self.run, next_step="take it down first")
-        lock = up.take_lock(self.directory)
-        try:
-            self._run = Run(self.directory, lock, self.topology, self._layout, self.datapath_type, progress)
-        except BaseException:
-            ledger.remove_tree(self.directory)
-            lock.release()
-            raise
-
-    # -- down -------------------------------------------------------------------------------------
+        with defer_signals():  # a lock without a run would stay behind
+            lock = up.take_lock(self.directory)
+            try:
+                failed_logs.forget(self.directory)
+                self._run = Run(self.directory, lock, self.topology, self._layout, self.datapath_type, progress)
+            except BaseException:
+                ledger.remove_tree(self.directory)
+                lock.release()
+                raise
 
     def down(self) -> None:
         """Take everything down; harmless when nothing is up."""
@@ -215,8 +226,8 @@ class Testbed:
         return FABRIC
 
     def nodes(self) -> dict[str, NamespaceNode]:
-        """All nodes by name, with the fabric."""
-        return dict(self.current_run().network.nodes)
+        """All nodes by name: VMs, hosts, Hoverboards, and the fabric."""
+        return wiring.ordered_nodes(self.current_run())
 
     def node(self, name: str) -> NamespaceNode:
         """The node of this name; InputError when there is no such node."""
@@ -228,8 +239,7 @@ class Testbed:
 
     def links(self) -> list[Uplink | VirtualNIC]:
         """The uplinks of all nodes, then the NICs of all VMs."""
-        network = self.current_run().network
-        return [*network.uplinks.values(), *network.nics.values()]
+        return wiring.ordered_links(self.current_run())
 
     def nic(self, name: str) -> VirtualNIC | None:
         """The NIC of a VM; None when there is no such VM."""
@@ -252,6 +262,10 @@ class Testbed:
     def intent_address(self) -> str:
         """gRPC address of the fabric manager, for the caller's own `FabricClient`."""
         return self.current_run().cluster.address
+
+    def wiring(self) -> Wiring:
+        """The nodes and the links between them, as Mininet's verbs need them."""
+        return wiring.wiring(self.current_run())
 
     # -- status -----------------------------------------------------------------------------------
 

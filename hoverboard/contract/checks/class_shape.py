@@ -114,7 +114,7 @@ def _method_fault(kind: type[Any], method: Method, found: object) -> ShapeFault 
 
 
 def _parameters(function: Callable[..., Any], given: tuple[object, ...]) -> str | None:
-    """The parameters of a function that cannot be called with these arguments; None: it can, or its parameters are not known."""
+    """The parameters of a function that cannot be called with these arguments; None: it can, or they are not known."""
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):

@@ -155,6 +155,31 @@ def _second_up(run: str) -> None:
     assert as_json("status")["run"] == run, "the refused start must not harm the run"
 
 
+def test_a_run_by_cron(state: Path, run_name: str) -> None:
+    """With cron's PATH, which leads to no sbin directory, all verbs work, and so do programs in the nodes."""
+    root = str(Path(__file__).resolve().parents[3])
+    kept = [f"PYTHONPATH={root}", f"HOVERBOARD_STATE_DIR={state}", *_numba_cache()]
+
+    def by_cron(*words: str) -> str:
+        command = ["env", "-i", "PATH=/usr/bin:/bin", *kept, sys.executable, "-P", "-m", "console.cli", *words]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_UP_SECONDS, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    by_cron("up", "two-hosts", "--run", run_name, "--dataplane", "ovs", "--detach")
+    assert run_name in by_cron("status")
+    assert "1 received" in by_cron("exec", "blue-1", "--", "ping", "-c1", "-W2", "10.0.0.3")
+    assert "br-int" in by_cron("exec", "h1", "--", "ovs-vsctl", "list-br")
+    assert "tcp-segmentation-offload" in by_cron("exec", "blue-1", "--", "ethtool", "-k", "eth0")
+    by_cron("vm", "add", "blue", "late")
+    by_cron("down")
+
+
+def _numba_cache() -> list[str]:
+    """The compiled code of the tests, if they have it in a place of their own."""
+    return [f"{name}={os.environ[name]}" for name in ("NUMBA_CACHE_DIR",) if name in os.environ]
+
+
 def test_bad_file_starts_nothing(state: Path, tmp_path: Path) -> None:
     bad = tmp_path / "bad.yaml"
     bad.write_text("hosts: 1\nnetworks:\n  - {name: a, vni: 1, subnet: 10.0.0.0/24, vms: [{host: h9}]}\n")
@@ -188,7 +213,7 @@ def test_script_at_the_prompt(state: Path, run_name: str) -> None:
     assert run_names() == []
 
 
-@pytest.mark.parametrize("how", ["ctrl-c", "down", pytest.param("sigterm", marks=pytest.mark.long)])
+@pytest.mark.parametrize("how", ["ctrl-d", "down", pytest.param("sigterm", marks=pytest.mark.long)])
 def test_ends_of_a_foreground_run(state: Path, run_name: str, how: str) -> None:
     terminal, theirs = pty.openpty()
     process = subprocess.Popen(
@@ -206,8 +231,10 @@ def test_ends_of_a_foreground_run(state: Path, run_name: str, how: str) -> None:
         wait_for(prompted, _UP_SECONDS, lambda: f"no prompt but {bytes(shown)!r}")
         if how == "down":
             assert hoverboard("down", "--run", run_name).returncode == 0
+        elif how == "ctrl-d":
+            os.write(terminal, b"\x04")
         else:
-            process.send_signal(signal.SIGINT if how == "ctrl-c" else signal.SIGTERM)
+            process.send_signal(signal.SIGTERM)
         _, said = process.communicate(timeout=_SECONDS)
         assert "Traceback" not in said
         assert run_client.live_runs() == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -40,12 +41,16 @@ class World:
         unpluggable: VMs whose host does not take them.
         entities: the intent, as it was sent.
         refuses: the error of the fabric manager for each change; None: it accepts it.
+        known: the VMs whose names nodes know, after each change.
+        disk_full: names cannot be written.
     """
 
     def __init__(self, state: Path) -> None:
         self.done: list[tuple[str, str]] = []
         self.unpluggable: set[str] = set()
         self.refuses: Exception | None = None
+        self.known: list[list[str]] = []
+        self.disk_full = False
         self.directory = RunDirectory.of("made-up", state)
         lock = RunLock.try_take(self.directory, create=True)
         assert lock is not None
@@ -55,7 +60,9 @@ class World:
         self.entities = {(one.TYPE, one.name): one for one in to_entities(TOPOLOGY)}
         made_up: dict[str, Any] = {
             "network": SimpleNamespace(
+                files=SimpleNamespace(follow=self._follow),
                 nics=self.nics, make_node=self._record("node"), make_nic=self._make_nic, drop_vm=self._drop,
+                unplug_vm=lambda name: None, end_vms=lambda names: [self._drop(name) for name in names],
                 node=lambda name: SimpleNamespace(pid=len(name)), close=lambda: self.done.append(("close", "network")),
             ),
             "cluster": SimpleNamespace(
@@ -76,6 +83,11 @@ class World:
         if self.refuses is not None:
             raise self.refuses
         self.done.append(("offload", str(topology.offload_threshold)))
+
+    def _follow(self, topology: Topology) -> None:
+        if self.disk_full:
+            raise OSError(errno.ENOSPC, "no space left")
+        self.known.append([vm.name for vm in topology.vms])
 
     def _record(self, verb: str) -> Any:
         return lambda spec: self.done.append((verb, spec.name))
