@@ -1,6 +1,6 @@
 """Works in the mount namespace of a node: binds files and directories there, where no other process sees them.
 
-A mount namespace of a node propagates nothing (`mnexec -n`), so that the machine's own files stay as they are.
+Nothing is mounted in the machine's own namespace, and no mount spreads to it: the machine's files stay as they are.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TypeVar
 from hoverboard.contract.errors import MachineError
 
 _CLONE_FS, _CLONE_NEWNS = 0x200, 0x20000  # linux/sched.h
-_MS_BIND, _MS_REC = 0x1000, 0x4000  # linux/mount.h
+_MS_BIND, _MS_REC, _MS_PRIVATE = 0x1000, 0x4000, 1 << 18  # linux/mount.h
 
 _libc = ctypes.CDLL(None, use_errno=True)
 R = TypeVar("R")
@@ -28,16 +28,24 @@ def run_inside(pid: int, work: Callable[[], R]) -> R:
     A new thread does it, and ends then. The kernel lets no thread enter that shares its root directory with others.
 
     Raises:
-        MachineError: the namespace cannot be entered.
+        MachineError: the namespace cannot be entered, or is our own.
+        FileNotFoundError: the process is gone.
     """
 
     def enter_and_work() -> R:
         target = os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
         try:
+            if os.path.samestat(os.fstat(target), os.stat("/proc/thread-self/ns/mnt")):
+                raise MachineError(
+                    "a node has no mount namespace of its own: nothing is mounted", where=f"pid {pid}",
+                    next_step="check that `mnexec -n true` works on this machine",
+                )  # fmt: skip
             _check(_libc.unshare(_CLONE_FS), "enter a mount namespace")
             _check(_libc.setns(target, _CLONE_NEWNS), "enter a mount namespace")
         finally:
             os.close(target)
+        # mnexec has done this, but only prints a line when it fails.
+        _check(_mount(None, Path("/"), _MS_REC | _MS_PRIVATE), "keep mounts in a namespace")
         return work()
 
     with ThreadPoolExecutor(1, thread_name_prefix="mounts") as thread:
@@ -51,8 +59,7 @@ def bind(source: str | Path, target: str | Path) -> None:
         MachineError: the kernel rejects it.
         FileNotFoundError: `source` is gone.
     """
-    done = _libc.mount(os.fsencode(source), os.fsencode(target), None, ctypes.c_ulong(_MS_BIND | _MS_REC), None)
-    _check(done, f"show {source} at {target}")
+    _check(_mount(source, target, _MS_BIND | _MS_REC), f"show {source} at {target}")
 
 
 def cover(directory: Path) -> None:
@@ -65,8 +72,7 @@ def cover(directory: Path) -> None:
     """
     covered = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        done = _libc.mount(b"tmpfs", os.fsencode(directory), b"tmpfs", ctypes.c_ulong(0), b"mode=755")
-        _check(done, f"make a directory in memory at {directory}")
+        _check(_mount("tmpfs", directory, 0, b"tmpfs", b"mode=755"), f"make a directory in memory at {directory}")
         with os.scandir(covered) as entries:
             for entry in entries:
                 _show_again(covered, entry, directory / entry.name)
@@ -87,6 +93,13 @@ def _show_again(covered: int, entry: os.DirEntry[str], place: Path) -> None:
         bind(f"/proc/thread-self/fd/{covered}/{entry.name}", place)
     except FileNotFoundError:  # removed meanwhile
         place.rmdir() if place.is_dir() else place.unlink()
+
+
+def _mount(
+    source: str | Path | None, target: str | Path, flags: int, kind: bytes | None = None, data: bytes | None = None
+) -> int:
+    place = None if source is None else os.fsencode(source)
+    return int(_libc.mount(place, os.fsencode(target), kind, ctypes.c_ulong(flags), data))
 
 
 def _check(code: int, what: str) -> None:

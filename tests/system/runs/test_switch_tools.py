@@ -196,3 +196,10 @@ def test_what_a_thread_sees_inside_it_sees_no_more_outside(other_machine: int) -
     assert os.listdir("/run") != []
     with pytest.raises(FileNotFoundError):
         mount_namespace.run_inside((1 << 22) + 1, lambda: None)
+
+
+def test_nothing_is_mounted_in_a_namespace_that_is_our_own() -> None:
+    called: list[bool] = []
+    with pytest.raises(MachineError, match="no mount namespace of its own"):
+        mount_namespace.run_inside(os.getpid(), lambda: called.append(True))
+    assert called == []
