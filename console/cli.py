@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from console import guard
+from console import guard, plain_text
 from console.verbs import (
     apply,
     capture,
@@ -22,11 +22,13 @@ from console.verbs import (
     latency,
     model,
     offloads,
+    prompt,
     python,
     status,
     up,
     vm,
 )
+from console.verbs.options import RunBefore, check_run_before
 from hoverboard import programs
 
 app = typer.Typer(
@@ -52,17 +54,21 @@ def _print_version(asked: bool) -> None:
 
 @app.callback()
 def _root(
+    context: typer.Context,
+    run: RunBefore = None,
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print version and commit.")
     ] = False,
 ) -> None:
-    """Declare the options of the command itself."""
+    """Check that the run which is named here is for the verb that follows."""
+    check_run_before(context)
 
 
 app.command("demo")(demo.demo)
 app.command("up")(up.up)
+app.command("prompt")(prompt.prompt)
 app.command("status")(status.status)
-app.command("exec", context_settings=_COMMAND_FOLLOWS, options_metavar="[--run NAME]")(exec.execute)
+app.command("exec", context_settings=_COMMAND_FOLLOWS, options_metavar="[--run NAME] [--as USER]")(exec.execute)
 app.command("flows")(flows.flows)
 app.command("offloads")(offloads.offloads)
 app.command("capture")(capture.capture)
@@ -78,7 +84,9 @@ app.command("python", context_settings=_COMMAND_FOLLOWS)(python.python)
 
 def main() -> None:
     """Run the `hoverboard` command."""
+    guard.make_files_private()
     programs.complete_path()
+    plain_text.install()
     app(prog_name="hoverboard")
 
 

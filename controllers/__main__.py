@@ -98,8 +98,8 @@ def _arguments() -> argparse.Namespace:
     roles.add_argument(
         "--store",
         default="embedded",
-        metavar="embedded|HOST:PORT,...",
-        help="store for elections: embedded in the fabric manager, or the members of etcd",
+        metavar="embedded|SOCKET,...",
+        help="store for elections: embedded in the fabric manager, or the sockets of etcd's members",
     )
     parser.add_argument("--log-level", default="INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR"])
     arguments = parser.parse_args()

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Literal
 
 from console.doctor.port import Probes
+from console.plain_text import plain, unfiltered
 from hoverboard.contract.errors import MachineError
 
 State = Literal["ok", "missing", "degraded"]
@@ -88,6 +90,7 @@ def run_doctor(probes: Probes) -> list[Line]:
         *_python(probes),
         _dead_runs(probes),
         _lost_runs(probes),
+        _failed_starts(probes),
     ]
 
 
@@ -234,6 +237,15 @@ def _lost_runs(probes: Probes) -> Line:
     return Line("lost runs", "ok", "none")
 
 
+def _failed_starts(probes: Probes) -> Line:
+    failed = probes.failed_starts()
+    if not failed:
+        return Line("failed starts", "ok", "none")
+    return Line(
+        "failed starts", "ok", ", ".join(failed), "their logs are kept; hoverboard down --run NAME removes them"
+    )
+
+
 def _numbers(version: str) -> tuple[int, ...]:
     """The leading numbers of a version: (4, 2, 1) for 4.2.1rc1."""
     found = re.match(r"\d+(\.\d+)*", version)
@@ -268,9 +280,12 @@ def _print_table(lines: list[Line], good: bool) -> None:
         # Red is only for what keeps the testbed from running.
         color = "yellow" if line.state == "missing" and not line.required else colors[line.state]
         table.add_row(
-            Text(line.name), Text(line.state, style=color), Text(line.detail), Text(line.consequence, style="dim")
+            Text(line.name),
+            Text(line.state, style=color),
+            Text(plain(line.detail)),
+            Text(line.consequence, style="dim"),
         )
-    console = Console(highlight=False)
+    console = Console(file=unfiltered(sys.stdout), highlight=False)
     console.print(table)
     stopping = [line.name for line in lines if line.required and line.state == "missing"]
     console.print(

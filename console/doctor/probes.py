@@ -117,6 +117,12 @@ class MachineProbes(Probes):
             return f"could not be listed: {error}"
 
     @override
+    def failed_starts(self) -> list[str]:
+        from topologies.processes import failed_logs
+
+        return failed_logs.names()
+
+    @override
     def lost_runs(self) -> list[str] | str:
         if not self.root():
             return "need root to be listed"

@@ -8,8 +8,12 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from console.plain_text import plain, unfiltered
+
 if TYPE_CHECKING:
     from topologies.processes.phases import PhaseEvent
+
+_NOTE_INTERVAL = 20.0  # seconds
 
 
 def print_progress(text: str) -> None:
@@ -21,7 +25,7 @@ def _bars(*columns: Any) -> Any:
     from rich.console import Console
     from rich.progress import Progress
 
-    return Progress(*columns, console=Console(stderr=True), transient=False)
+    return Progress(*columns, console=Console(file=unfiltered(sys.stderr)), transient=False)
 
 
 class PhaseProgress:
@@ -32,6 +36,7 @@ class PhaseProgress:
         self._lock = threading.Lock()
         self._tasks: dict[str, Any] = {}
         self._printed: set[str] = set()
+        self._next_note = 0.0
         self._started = time.monotonic()
         self._progress: Any = None
 
@@ -41,7 +46,7 @@ class PhaseProgress:
 
             self._progress = _bars(
                 TextColumn("{task.description:>14}"), BarColumn(30), MofNCompleteColumn(),
-                TextColumn("{task.fields[seconds]:.2f} s"),
+                TextColumn("{task.fields[seconds]:.2f} s"), TextColumn("{task.fields[note]}"),
             )  # fmt: skip
             self._progress.start()
         return self
@@ -57,11 +62,24 @@ class PhaseProgress:
         with self._lock:
             if self._progress is not None:
                 if event.phase not in self._tasks:
-                    self._tasks[event.phase] = self._progress.add_task(event.phase, total=event.total, seconds=0.0)
-                self._progress.update(self._tasks[event.phase], completed=event.done, seconds=event.seconds)
+                    self._tasks[event.phase] = self._progress.add_task(
+                        event.phase, total=event.total, seconds=0.0, note=""
+                    )
+                self._progress.update(
+                    self._tasks[event.phase], completed=event.done, seconds=event.seconds, note=event.note
+                )
+            elif event.note:
+                self._print_note(event.note)
             elif event.done == event.total and event.phase not in self._printed:
                 self._printed.add(event.phase)
                 print(f"{event.phase:>14} {event.done}/{event.total} {event.seconds:.2f} s", file=sys.stderr)
+
+    def _print_note(self, note: str) -> None:
+        """Print the first note, and then one now and then: a terminal shows them all in place."""
+        now = time.monotonic()
+        if now >= self._next_note:
+            self._next_note = now + _NOTE_INTERVAL
+            print(note, file=sys.stderr, flush=True)
 
 
 class StepProgress:
@@ -96,7 +114,7 @@ class StepProgress:
     def __call__(self, step: str, share: float) -> None:
         """Show the running step, and the share of the whole that is done (0 to 1)."""
         if self._progress is not None:
-            self._progress.update(self._task, completed=share, description=step)
+            self._progress.update(self._task, completed=share, description=plain(step))
             return
         name = step.partition(",")[0] if ": starting" in step else step
         if name != self._last_step:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
@@ -10,6 +11,8 @@ from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+
+from console.plain_text import plain, unfiltered
 
 if TYPE_CHECKING:
     from hoverboard.contract import change_documents as changes
@@ -22,11 +25,11 @@ Percentile = Literal["p50_us", "p90_us", "p99_us", "p99.9_us"]
 
 def table(title: str, columns: Iterable[str], rows: Iterable[Iterable[object]]) -> Table:
     """A plain table. A column whose name starts with "#" is aligned to the right."""
-    made = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False)
+    made = Table(title=plain(title), box=box.SIMPLE_HEAD, pad_edge=False)
     for column in columns:
         made.add_column(column.lstrip("#"), justify="right" if column.startswith("#") else "left")
     for row in rows:
-        made.add_row(*(escape(str(cell)) for cell in row))
+        made.add_row(*(escape(plain(str(cell))) for cell in row))
     return made
 
 
@@ -342,9 +345,10 @@ def vms(document: Iterable[changes.ListedVM]) -> Table:
 
 def show(tables: Iterable[Table]) -> None:
     """Print tables to stdout, 140 columns wide where that is not a terminal."""
-    console = Console(soft_wrap=False)
+    out = unfiltered(sys.stdout)
+    console = Console(file=out, soft_wrap=False)
     if not console.is_terminal:
-        console = Console(width=140)
+        console = Console(file=out, width=140)
     for made in tables:
         # A title inside the table would be wrapped to the table's width.
         console.print(f"[bold]{escape(str(made.title))}[/bold]")

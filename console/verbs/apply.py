@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from console import runs
+from console import runs, unprivileged
 from console.show.json_output import print_json
 from console.verbs.options import Json, Run
 
@@ -18,7 +18,7 @@ _TIMEOUT = 600.0  # seconds; a file may add many VMs
 
 
 def apply(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="A topology file, or the name of a shipped one.")],
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A topology file, a pipe, or the name of a shipped one.")],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would change, and change nothing.")] = False,
     run: Run = None,
     as_json: Json = False,
@@ -29,6 +29,8 @@ def apply(
     from topologies.spec import schema
 
     given = schema.read(file)
+    if dry_run and (code := unprivileged.checked(lambda: schema.parse(**given), only_files=True)):
+        raise typer.Exit(code)
     with RunClient(runs.live(run), timeout=_TIMEOUT) as client:
         plan = client.apply(
             text=given["text"], source=given["source"], name=given["name"], base=str(given["base"].absolute()),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +14,10 @@ from console.verbs import experiment_run
 from console.verbs.experiment_run import print_reports
 from console.verbs.options import Json
 from hoverboard.contract.errors import InputError
+
+if TYPE_CHECKING:
+    from experiments.frame.experiment import ClaimVerdict
+    from experiments.sweeps.folder import Folder
 
 app = typer.Typer(help="Run the paper's evaluation, or your own experiments.", no_args_is_help=True)
 
@@ -57,6 +63,18 @@ app.command("run")(experiment_run.run)
 app.command("worker")(experiment_run.worker)
 
 
+@app.command("certificates")
+def certificates(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that is not there yet.")],
+) -> None:
+    """Make certificates for a Dask cluster. Copy the folder to each of its machines."""
+    from experiments.sweeps import cluster_keys
+
+    keys = cluster_keys.make(folder.absolute())
+    print(f"{keys.folder}: certificates for one cluster; copy the folder to each machine, for root's eyes only")
+    print(f"scheduler: dask scheduler --protocol tls {shlex.join(keys.scheduler_options())}")
+
+
 @app.command("report")
 def report_(
     folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Folders of runs.")],
@@ -68,23 +86,45 @@ def report_(
             help="Also write all runs as one page. Its figures go into FILE/ beside it.",
         ),
     ] = None,
+    trust_code: Annotated[
+        bool,
+        typer.Option("--trust-code", help="Run the experiment's own file, which a folder names. Read it first."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Rebuild reports from raw data. Nothing is measured."""
+    from hoverboard.contract.plugins import FileNotRunError, without_running_files
+
+    try:
+        with contextlib.nullcontext() if trust_code else without_running_files():
+            print_reports(_write_reports(folders, markdown), as_json)
+    except FileNotRunError as error:
+        raise InputError(
+            "the report needs the experiment's own file, and a folder of results may come from anybody",
+            where=str(error),
+            next_step="read that file; if you trust it, add --trust-code",
+        ) from None
+
+
+def _write_reports(folders: list[Path], markdown: Path | None) -> list[tuple[Folder, list[ClaimVerdict]]]:
+    from experiments.frame import results_place
     from experiments.sweeps import discovery, report, reproduction
     from experiments.sweeps.folder import RUN, Folder
+    from hoverboard.safe_files import write_file
 
     found = []
     for path in folders:
-        if not (path / RUN).exists() and (several := sorted(one.parent for one in path.glob(f"*/{RUN}"))):
-            done = [(Folder(one), report.write(Folder(one))) for one in several]
-            (path / report.SUMMARY).write_text(report.overview([one for one, _ in done]), encoding="utf-8")
-            found += done
-        else:
-            found.append((Folder(path), report.write(Folder(path))))
+        with results_place.writing(path, lambda: "make room, or copy the folder to a place that can be written"):
+            if not (path / RUN).exists() and (several := sorted(one.parent for one in path.glob(f"*/{RUN}"))):
+                done = [(Folder(one), report.write(Folder(one))) for one in several]
+                write_file(path, report.SUMMARY, report.overview([one for one, _ in done]))
+                found += done
+            else:
+                found.append((Folder(path), report.write(Folder(path))))
     if markdown is not None:
-        reproduction.write([one for one, _ in found], markdown, list(discovery.catalogue()))
-    print_reports(found, as_json)
+        with results_place.writing(markdown, lambda: "make room, or give another FILE.md"):
+            reproduction.write([one for one, _ in found], markdown, list(discovery.catalogue()))
+    return found
 
 
 @app.command("compare")

@@ -8,10 +8,15 @@ import typer
 
 from console import runs
 from console.show.json_output import print_json
-from console.verbs.options import Json, Run, resolve_model
+from console.verbs.options import Json, Run, RunBefore, resolve_model
 from hoverboard.contract.models import choices
 
 app = typer.Typer(help="Show or change the programming model of a run.", no_args_is_help=True)
+
+
+@app.callback()
+def _group(run: RunBefore = None) -> None:
+    """Declare the option that may stand before the verb."""
 
 
 @app.command("set")

@@ -6,16 +6,19 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable, Iterable
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from console import guard, runs
+from console import guard, runs, unprivileged
 from console.show.json_output import print_json
-from console.verbs.options import Json, resolve_model
+from console.verbs.options import Json, NewRun, resolve_model
 from hoverboard.contract.errors import InputError
 from hoverboard.contract.generations import Dataplane
 from hoverboard.contract.models import choices
+
+if TYPE_CHECKING:
+    from topologies.spec.schema import TopologyText
 
 ModelOption = Annotated[
     str | None,
@@ -77,11 +80,9 @@ StoreOption = Annotated[
 def up(
     context: typer.Context,
     file: Annotated[
-        str, typer.Argument(metavar="[FILE]", help="A topology file, or the name of a shipped one.")
+        str, typer.Argument(metavar="[FILE]", help="A topology file, a pipe, or the name of a shipped one.")
     ] = "demo",
-    run: Annotated[
-        str | None, typer.Option("--run", metavar="NAME", help="Name of the run. Default: that of the topology.")
-    ] = None,
+    run: NewRun = None,
     model: ModelOption = None,
     dataplane: DataplaneOption = None,
     scheduling: SchedulingOption = None,
@@ -94,7 +95,7 @@ def up(
     detach: Annotated[
         bool, typer.Option("--detach", "-d", help="Leave the run in the background, without a prompt.")
     ] = False,
-    check: Annotated[bool, typer.Option("--check", help="Check the file, and start nothing.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Check the file, and start nothing. Needs no root.")] = False,
     as_json: Json = False,
 ) -> None:
     """Bring a topology up as a run. Without --detach you get a prompt. Leaving it takes the run down."""
@@ -104,8 +105,10 @@ def up(
         "store": store,
     }  # fmt: skip
     if check:
-        _print_check(file, run, options, control, as_json)
-        return
+        from topologies.spec.schema import read
+
+        given = read(file)  # once: the check may run twice, and a pipe cannot be read again
+        raise typer.Exit(unprivileged.checked(lambda: _print_check(file, given, run, options, control, as_json)))
     if as_json and not detach:
         raise InputError("--json needs --detach", where="up", next_step="add --detach, or leave --json out")
     runs.need_root("up")
@@ -120,24 +123,27 @@ def up(
     from topologies.client.run_client import start_detached
     from topologies.spec import external, schema
 
-    topology = schema.load(file)
+    given = schema.read(file)
+    topology = schema.parse(**given)
     if dataplane is not None:
         topology = topology.with_dataplane(dataplane)
     name = run or topology.name
     options["offload_policy"] = _absolute(offload_policy)
-    with guard.ended_by_signals(), PhaseProgress() as progress:
-        ready = start_detached(
-            os.path.abspath(file) if os.path.exists(file) else file, run=name, control=control, progress=progress,
-            **options,
-        )  # fmt: skip
-    _print_notes(external.notes(topology))
-    if as_json:
-        print_json(ready)
-    else:
-        print(f"run {name!r} is up; end it with: hoverboard down --run {name}")
+    with guard.ended_by_signals() as signals:
+        with PhaseProgress() as progress:
+            ready = start_detached(
+                given, run=name, control=control, progress=progress, last_chance=signals.ignore, **options
+            )
+        _print_notes(external.notes(topology))
+        if as_json:
+            print_json(ready)
+        else:
+            print(f"run {name!r} is up; end it with: hoverboard down --run {name}")
 
 
-def _print_check(file: str, run: str | None, options: dict[str, Any], control: dict[str, Any], as_json: bool) -> None:
+def _print_check(
+    file: str, given: TopologyText, run: str | None, options: dict[str, Any], control: dict[str, Any], as_json: bool
+) -> None:
     """Print whether `Testbed` takes these arguments: its checks, without those of the machine."""
     from hoverboard.contract.change_documents import Checked
     from topologies.cluster.control_processes import ControlLayout
@@ -146,7 +152,7 @@ def _print_check(file: str, run: str | None, options: dict[str, Any], control: d
     from topologies.spec import external, schema
 
     layout = ControlLayout.of(**control)
-    topology = with_options(schema.load(file), **options)
+    topology = with_options(schema.parse(**given), **options)
     check_start(topology, layout, RunDirectory.of(run or topology.name))
     _print_notes(external.notes(topology))
     found: Checked = {

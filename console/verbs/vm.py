@@ -8,9 +8,14 @@ import typer
 
 from console import runs
 from console.show.json_output import print_json
-from console.verbs.options import Json, Run
+from console.verbs.options import Json, Run, RunBefore
 
 app = typer.Typer(help="Add, remove and list the VMs of a run.", no_args_is_help=True)
+
+
+@app.callback()
+def _group(run: RunBefore = None) -> None:
+    """Declare the option that may stand before the verb."""
 
 
 @app.command("add")

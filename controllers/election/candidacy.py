@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from controllers.election import election_keys
 from controllers.store.port import Entry, Put
 
 
@@ -51,11 +52,10 @@ class Candidacy:
         for entry in entries:
             if entry.key == self.prefix + "term":
                 self._term_revision = entry.revision if entry.data is not None else 0
-                if entry.data is not None:
-                    self.term = max(self.term, int(entry.data))
+                self.term = max(self.term, election_keys.term(entry) or 0)
             elif entry.key == self.prefix + "master":
                 self._master_revision = entry.revision if entry.data is not None else 0
-                self.master = json.loads(entry.data)["replica"] if entry.data is not None else ""
+                self.master = election_keys.master(entry) or ""
         if self.term > self.mine:
             self.mine = 0
 

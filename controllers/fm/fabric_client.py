@@ -173,12 +173,12 @@ class FabricClient:
             code, details = error.code(), error.details() or ""
             rejected = error_from_status(code, details)
             if rejected is not None:
-                raise rejected from error
+                raise rejected from None
             raise RunError(
                 f"the control plane does not answer: {_reason(code, details, timeout)}",
                 where=self.address,
                 next_step="check that the run is up (hoverboard status), and read its control plane's log",
-            ) from error
+            ) from None
 
 
 def _reason(code: grpc.StatusCode, details: str, timeout: float) -> str:

@@ -19,6 +19,7 @@ from typing import Any
 import grpc
 
 from controllers.crash import crash_on_error, critical_task
+from controllers.election import election_keys
 from controllers.fm.grpc_errors import MAX_MESSAGE
 from controllers.ofe.messages import PacketIn
 from controllers.ofe.switch_interface import SwitchSession
@@ -133,9 +134,9 @@ class FrontEndRole:
             try:
                 async for entries in self._store.watch("partition/"):
                     for entry in entries:
-                        _, partition, kind = entry.key.split("/")
-                        if kind == "term" and entry.data is not None:
-                            self.record_term(int(partition), int(entry.data))
+                        found, term = election_keys.partition_and_kind(entry), election_keys.term(entry)
+                        if found is not None and found[1] == "term" and term is not None:
+                            self.record_term(found[0], term)
                     self._terms_known.set()
             except StoreError as error:
                 _log.info("%s", error)

@@ -26,7 +26,7 @@ class EtcdStore(Store):
     """A `port.Store` in etcd.
 
     Args:
-        members: host:port of the members' client ports; one that answers is enough.
+        members: paths of the members' Unix sockets for clients; one that answers is enough.
         root: prefix of every key.
         keepalive: makes the object that keeps the leases alive.
     """
@@ -34,7 +34,7 @@ class EtcdStore(Store):
     def __init__(
         self, members: Sequence[str], root: str = "/hoverboard/", keepalive: KeepaliveFactory = LeaseKeepalive
     ) -> None:
-        self._address = f"ipv4:{','.join(members)}"
+        self._address = f"unix:{','.join(members)}"
         self._root = root
         self._channel = aio_channel(self._address)
         self._kv: Any = KVStub(self._channel)  # type: ignore[no-untyped-call]
@@ -143,14 +143,14 @@ class EtcdStore(Store):
         return (self._root + key).encode()
 
     def _name(self, key: bytes) -> str:
-        return key.decode().removeprefix(self._root)
+        return _text(key).removeprefix(self._root)
 
     def _entry(self, one: pb.KeyValue) -> Entry:
-        return Entry(self._name(one.key), one.value.decode(), one.mod_revision)
+        return Entry(self._name(one.key), _text(one.value), one.mod_revision)
 
     def _event(self, event: pb.Event) -> Entry:
         gone = event.type == pb.Event.DELETE
-        return Entry(self._name(event.kv.key), None if gone else event.kv.value.decode(), event.kv.mod_revision)
+        return Entry(self._name(event.kv.key), None if gone else _text(event.kv.value), event.kv.mod_revision)
 
 
 class _Cancelled:
@@ -166,6 +166,11 @@ class _Cancelled:
     def details(self) -> str:
         """The server's reason."""
         return self._reason
+
+
+def _text(data: bytes) -> str:
+    """Keys and values that others wrote need not be UTF-8; who reads them ignores what makes no sense."""
+    return data.decode(errors="replace")
 
 
 def _end(prefix: bytes) -> bytes:

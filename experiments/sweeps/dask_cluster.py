@@ -1,19 +1,21 @@
 """The adapter of `cluster.Cluster` for Dask, and the worker that joins a cluster. Dask is optional: `hoverboard[dask]`.
 
-Anyone who reaches a Dask scheduler can run any code on its workers, as root. So use it in a private network
-only, or with Dask's TLS (tls://).
+A peer of a Dask cluster can run any code on its workers, as root, by the scheduler and by the worker's own port. So an
+address is tls://, and each peer shows a certificate (`cluster_keys`), unless the caller asks for `insecure`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import signal
+import socket
 import tempfile
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from experiments.sweeps import worker
 from experiments.sweeps.cluster import WorkerLost
+from experiments.sweeps.cluster_keys import ClusterKeys
 from experiments.sweeps.folder import Outcome
 from hoverboard.contract.errors import InputError
 
@@ -38,22 +40,73 @@ def _dask() -> Any:
     return distributed
 
 
+def _security(dask: Any, scheduler: str, keys: ClusterKeys | None, insecure: bool) -> Any:
+    """Dask's settings for encryption; None: no encryption.
+
+    Raises:
+        InputError: the address is not tls://, without `insecure`; or there are no certificates for it.
+    """
+    if not scheduler.startswith("tls://"):
+        if not insecure:
+            raise InputError(
+                "without TLS, all users of that network can run code as root on the workers",
+                where=scheduler,
+                next_step="give tls://HOST:PORT and --tls DIR (docs/experiments.md), or --insecure in your own network",
+            )
+        return None
+    if keys is None:
+        raise InputError("tls:// needs certificates", where=scheduler, next_step="add --tls DIR, the folder of them")
+    keys.check()
+    names = {
+        f"tls_{role}_{part}": str(path)
+        for role in ("client", "worker", "scheduler")
+        for part, path in (("cert", keys.certificate), ("key", keys.key))
+    }
+    return dask.security.Security(require_encryption=True, tls_ca_file=str(keys.authority), **names)
+
+
+def facing(scheduler: str) -> str:
+    """The address of this machine that faces the scheduler: the one address that a worker binds.
+
+    Raises:
+        InputError: the scheduler's address makes no sense, or there is no way to it.
+    """
+    host, _, port = scheduler.partition("://")[2].rpartition(":")
+    try:
+        (family, _, _, _, place), *_ = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_DGRAM)
+        with socket.socket(family, socket.SOCK_DGRAM) as way:
+            way.connect(place)  # sends nothing
+            return str(way.getsockname()[0])
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"no way to the Dask scheduler: {error}", where=scheduler, next_step="give its address as tls://HOST:PORT"
+        ) from error
+
+
 class DaskCluster:
     """The workers of a Dask scheduler.
 
+    Args:
+        scheduler: its address, tls://HOST:PORT.
+        keys: certificates.
+        insecure: take an address without TLS.
+
     Raises:
-        InputError: Dask is not installed, or there is no scheduler at this address.
+        InputError: Dask is not installed, the address is not secure, or there is no scheduler at it.
     """
 
-    def __init__(self, scheduler: str) -> None:
+    def __init__(self, scheduler: str, keys: ClusterKeys | None = None, *, insecure: bool = False) -> None:
         dask = _dask()
+        security = _security(dask, scheduler, keys, insecure)
         try:
-            self._client: distributed.Client = dask.Client(scheduler, timeout=_CONNECT_SECONDS, set_as_default=False)
+            self._client: distributed.Client = dask.Client(
+                scheduler, timeout=_CONNECT_SECONDS, set_as_default=False, security=security
+            )
         except (OSError, ValueError, TypeError) as error:  # TimeoutError is an OSError
             raise InputError(
                 f"no Dask scheduler: {str(error) or type(error).__name__}",
                 where=scheduler,
-                next_step="start `dask scheduler`, and give the address that it prints, as tcp://HOST:8786",
+                next_step="start `dask scheduler`, and give the address that it prints, as tls://HOST:8786",
             ) from None
 
     def workers(self) -> dict[str, dict[str, Any]]:
@@ -96,29 +149,48 @@ class DaskCluster:
                 raise WorkerLost("it ended during a measurement") from None
 
 
-def serve(scheduler: str, say: Callable[[str], None]) -> None:
+def serve(
+    scheduler: str, say: Callable[[str], None], keys: ClusterKeys | None = None, *, insecure: bool = False
+) -> None:
     """Run a worker until a signal or the scheduler ends it. It measures one point at a time, on its own testbeds.
 
+    Args:
+        scheduler: its address, tls://HOST:PORT.
+        say: takes lines for the user.
+        keys: certificates.
+        insecure: take an address without TLS.
+
     Raises:
-        InputError: Dask is not installed, or there is no scheduler at this address.
+        InputError: Dask is not installed, the address is not secure, or there is no scheduler at it.
     """
     dask = _dask()
+    settings_of = {"host": facing(scheduler), "security": _security(dask, scheduler, keys, insecure)}
     import dask as settings
 
     # The profiler reads the stack every 10 ms, which would disturb the measurements.
-    settings.config.set({"distributed.worker.profile.enabled": False})
+    # A worker serves pages over HTTP without any check of who asks: there are none here.
+    settings.config.set({"distributed.worker.profile.enabled": False, "distributed.worker.http.routes": []})
     with tempfile.TemporaryDirectory(prefix="hb-dask-") as directory:
         try:
-            asyncio.run(_serve(dask, scheduler, directory, say))
+            asyncio.run(_serve(dask, scheduler, directory, say, settings_of))
         finally:
             worker.finish()
 
 
-async def _serve(dask: Any, scheduler: str, directory: str, say: Callable[[str], None]) -> None:
+async def _serve(
+    dask: Any, scheduler: str, directory: str, say: Callable[[str], None], settings: dict[str, Any]
+) -> None:
     try:
         one = await asyncio.wait_for(
             dask.Worker(
-                scheduler, nthreads=1, memory_limit=0, local_directory=directory, death_timeout=_CONNECT_SECONDS
+                scheduler,
+                nthreads=1,
+                memory_limit=0,
+                local_directory=directory,
+                death_timeout=_CONNECT_SECONDS,
+                dashboard=False,
+                dashboard_address="127.0.0.1:0",
+                **settings,
             ),
             2 * _CONNECT_SECONDS,
         )
@@ -128,6 +200,7 @@ async def _serve(dask: Any, scheduler: str, directory: str, say: Callable[[str],
             where=scheduler,
             next_step="start `dask scheduler`, and give its address",
         ) from None
+    one.http_server.stop()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, lambda: asyncio.ensure_future(one.close(reason="interrupted")))

@@ -10,10 +10,12 @@ import contextlib
 import hashlib
 import importlib.util
 import inspect
+import os
 import shlex
 import sys
 import traceback
 from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -21,6 +23,24 @@ from typing import Any
 from hoverboard.contract.errors import InputError
 
 _PREFIX = "plugin_"  # of the module name of a user's file
+_may_run: ContextVar[bool] = ContextVar("may_run", default=True)
+
+
+class FileNotRunError(Exception):
+    """A check would have run a user's file, in a place where no such file may run (`without_running_files`)."""
+
+
+@contextlib.contextmanager
+def without_running_files() -> Iterator[None]:
+    """In this block no user's file is run: `load_class` raises FileNotRunError instead.
+
+    For checks in a process that is root: a check must not make the file's author root.
+    """
+    token = _may_run.set(False)
+    try:
+        yield
+    finally:
+        _may_run.reset(token)
 
 
 def file_of(reference: str) -> tuple[Path, str] | None:
@@ -55,12 +75,24 @@ def load_class(reference: str, base: type[Any], where: str = "", *, noun: str, n
 
     Raises:
         InputError: there is no such file or class, the file cannot be run, or the class does not derive from `base`.
+        FileNotRunError: no file may run here.
     """
     place = f"{where}: {reference}" if where else reference
     found = file_of(reference)
+    if found is not None and not _readable(found[0]):
+        raise InputError(
+            f"{found[0].name}: uid {os.geteuid()} may not read it",
+            where=place,
+            next_step="let that user read file and folder, or type the command without sudo: root checks a file as "
+            "another user (docs/security.md)",
+        )
     if found is None or not found[0].is_file():
         path = found[0] if found is not None else Path(reference)
-        raise InputError(f"there is no Python file {path.name!r}", where=place, next_step=next_step)
+        irregular = found is not None and path.exists()
+        what = f"{path.name!r} is not a regular file" if irregular else f"there is no Python file {path.name!r}"
+        raise InputError(what, where=place, next_step=next_step)
+    if not _may_run.get():
+        raise FileNotRunError(reference)
     path, wanted = found
     with user_code(
         "the file", path, next_step=f"correct it; see the whole error with: hoverboard python {shlex.quote(str(path))}"
@@ -82,6 +114,14 @@ def load_class(reference: str, base: type[Any], where: str = "", *, noun: str, n
             next_step=f"name it as {path.name}:{own[0]}",
         )
     return fitting[own[0]]
+
+
+def _readable(path: Path) -> bool:
+    """Whether this process may read the file, as far as it can tell: a missing file counts as readable."""
+    try:
+        return not path.exists() or os.access(path, os.R_OK)
+    except PermissionError:
+        return False
 
 
 def _fits(kind: object, base: type[Any]) -> bool:
@@ -146,7 +186,7 @@ def user_code(what: str, path: Path, *, where: str = "", next_step: str) -> Iter
             f"{what} raised {error_text(error)}",
             where=f"{path}:{line}" if line else where or str(path),
             next_step=next_step,
-        ) from error
+        ) from None  # the next step shows the whole error
 
 
 def error_text(error: BaseException) -> str:

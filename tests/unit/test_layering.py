@@ -49,12 +49,18 @@ ROOMS = (
     Room("console.prompt", "console topologies hoverboard"),
     Room("console.doctor", "console topologies hoverboard", knows="numba@probes rich"),
     Room("console.show", "console experiments topologies hoverboard", knows="rich"),
+    Room("console.plain_text", ""),
+    Room("console.unprivileged", f"{CONTRACT} console", knows="typer"),
     Room("console.guard", CONTRACT, knows="typer"),
     Room("console.runs", "topologies hoverboard.contract"),
     Room("console.python_runner", ""),
     # --- experiments: measurements that repeat the paper's
     Room("experiments.demo", "experiments topologies hoverboard", knows="jinja2 matplotlib"),
-    Room("experiments.sweeps", "experiments topologies hoverboard", knows="dask distributed jinja2 matplotlib yaml"),
+    Room(
+        "experiments.sweeps",
+        "experiments topologies hoverboard",
+        knows="cryptography@cluster_keys dask distributed jinja2 matplotlib pydantic@folder_files yaml",
+    ),
     Room("experiments.catalog", "experiments topologies controllers hoverboard", knows="numpy", many=True),
     Room("experiments.frame", "experiments topologies hoverboard", pure="parameters", knows="numpy"),
     Room("experiments.programming", "experiments topologies controllers hoverboard"),
@@ -65,6 +71,7 @@ ROOMS = (
     Room("experiments.paper", CONTRACT),
     # --- topologies: runs on Mininet
     Room("topologies", "topologies hoverboard"),
+    Room("topologies.mininet_verbs", "topologies hoverboard", pure="listing node_command"),
     Room("topologies.run", "topologies controllers hoverboard", pure="host_pairs"),
     Room("topologies.client", "topologies hoverboard"),
     Room("topologies.cluster", "topologies controllers hoverboard"),

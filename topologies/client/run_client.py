@@ -5,12 +5,9 @@ This module must import nothing heavy: every command pays for it.
 
 from __future__ import annotations
 
-import json
 import os
 import select
 import signal
-import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -19,18 +16,18 @@ from typing import TYPE_CHECKING, Any, cast
 
 from hoverboard.contract.errors import RunError
 from hoverboard.contract.plugins import absolute
-from hoverboard.rpc.errors import error_from_json
-from topologies.client import lost_runs
-from topologies.processes import ledger, marks
+from topologies.client import holder_start, lost_runs
+from topologies.processes import failed_logs, ledger, marks
 from topologies.processes.launcher import python
-from topologies.processes.phases import PhaseEvent, Progress
+from topologies.processes.phases import Progress
 from topologies.processes.process_table import LinuxProcesses, Process
 from topologies.processes.run_directory import RunDirectory, RunLock, existing, is_held, run_names, state_dir
 
 if TYPE_CHECKING:
     from hoverboard.contract.change_documents import AddedVM, Applied, ModelChange, Ready
     from hoverboard.contract.documents import Offload, Status
-    from hoverboard.contract.node_documents import Flows, Node
+    from hoverboard.contract.node_documents import Flows, Node, Wiring
+    from topologies.spec.schema import TopologyText
 
 
 _SHUTDOWN_TIMEOUT = 30.0
@@ -96,6 +93,10 @@ class RunClient:
         """Pid of the process that keeps the namespaces of a node, for `mnexec -a`."""
         return int(self.call("pid_of", name=node))
 
+    def wiring(self) -> Wiring:
+        """The nodes and the links between them, as Mininet's verbs need them."""
+        return cast("Wiring", self.call("wiring"))
+
     def add_vm(self, network: str, name: str | None = None, host: str | None = None) -> AddedVM:
         """Add a VM; return {"name", "network", "ip", "host", "mac"} when its gateway answers."""
         return cast("AddedVM", self.call("add_vm", network=network, name=name, host=host))  # tour: vm 1
@@ -127,7 +128,7 @@ class RunClient:
 
 
 def start_detached(
-    file: str | Path,
+    file: str | Path | TopologyText,
     *,
     run: str,
     model: str | None = None,
@@ -136,13 +137,14 @@ def start_detached(
     offload_policy: str | None = None,
     control: Mapping[str, object] | None = None,
     progress: Progress | None = None,
+    last_chance: Callable[[], None] = lambda: None,
 ) -> Ready:
     """Start a holder in the background, and wait until its run is up.
 
     Ctrl-C takes the run down and waits for that.
 
     Args:
-        file: path of the topology file, or name of a shipped topology.
+        file: path of the topology file, name of a shipped topology, or the text of a file.
         run: name of the run.
         model: instead of the topology's.
         dataplane: instead of the topology's, for all nodes.
@@ -150,6 +152,7 @@ def start_detached(
         offload_policy: instead of the topology's.
         control: arguments of `topologies.cluster.control_processes.ControlLayout.of`.
         progress: called as phases of the start advance.
+        last_chance: called when the run is up; what it raises takes the run down.
 
     Returns:
         {"run", "phases", "seconds"}.
@@ -157,8 +160,9 @@ def start_detached(
     Raises:
         HoverboardError: the error of the holder; nothing of the run is left.
     """
-    reader, writer = os.pipe()
-    command = python("topologies.run.holder", run, str(file), "--report", str(writer))
+    from topologies.spec import schema
+
+    given = schema.read(file) if isinstance(file, str | Path) else file
     options: dict[str, object] = {
         "model": model,
         "dataplane": dataplane,
@@ -166,48 +170,18 @@ def start_detached(
         "offload-policy": offload_policy,
     }
     options |= {name.replace("_", "-"): value for name, value in (control or {}).items()}
-    for option, value in options.items():
-        if value is not None:
-            command += [f"--{option}", str(value)]
-    with tempfile.TemporaryFile() as errors, os.fdopen(reader, encoding="utf-8") as lines:
-        try:
-            child = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors,
-                pass_fds=(writer,), start_new_session=True,
-            )  # fmt: skip
-        finally:
-            os.close(writer)
-        try:
-            ready = _follow(lines, progress)
-        except KeyboardInterrupt:
-            down(run, missing_ok=True)
-            raise
-        finally:
-            child.wait()  # it has forked the holder, and ends at once
-        if ready is None:
-            errors.seek(0)
-            last = errors.read().decode(errors="replace").strip().splitlines()[-1:]
-            what = f"the holder ended: {last[0]}" if last else "the holder ended and wrote no log"
-            raise RunError(what, where=run, next_step="check the machine with: hoverboard doctor")
-        return ready
-
-
-def _follow(lines: Iterable[str], progress: Progress | None) -> Ready | None:
-    for line in lines:
-        message = json.loads(line)
-        if "error" in message:
-            raise error_from_json(message["error"])
-        if "ready" in message:
-            return cast("Ready", message["ready"])
-        if progress is not None:
-            progress(PhaseEvent(**message["progress"]))
-    return None
+    words = [word for name, value in options.items() if value is not None for word in (f"--{name}", str(value))]
+    return holder_start.start(
+        lambda report: python("topologies.run.holder", run, "--report", str(report), *words),
+        {**given, "base": str(given["base"].absolute())},
+        run=run, progress=progress, last_chance=last_chance,
+    )  # fmt: skip
 
 
 def down(run: str, *, state: Path | None = None, missing_ok: bool = False) -> None:
     """Take a run down: through its holder, by its ledger when the holder is dead, by its mark when it is lost.
 
-    It is safe to repeat, and to call from several processes at once.
+    It is safe to repeat, and to call from several processes at once. The kept logs of a failed start are removed.
 
     Args:
         run: name of the run.
@@ -215,13 +189,16 @@ def down(run: str, *, state: Path | None = None, missing_ok: bool = False) -> No
         missing_ok: do nothing when there is no such run.
 
     Raises:
-        RunError: there is no such run, a process did not end, or a file stays.
+        RunError: there is no such run, a process did not end, a file stays, or another user can have made the run.
     """
     directory = RunDirectory.of(run, state)
     if directory.path.exists() and not directory.path.is_dir():
         raise directory.not_a_directory()
+    if failed_logs.forget(directory) and not directory.path.exists():
+        return
     if missing_ok and not directory.path.exists():
         return
+    directory.check_own()  # before the ledger is read: it names a holder, who is ended
     found = lost_runs.marks_of(directory)
     if not found and not _is_of_a_run(directory):
         _remove_empty(directory)

@@ -181,7 +181,7 @@ class ControlProcesses:
     def _processes(self) -> list[RoleProcess]:
         layout, found, store = self.layout, [], "embedded"
         if layout.store == "etcd":
-            members = etcd_members.free_members(ETCD_MEMBERS)
+            members = etcd_members.members_in(self._directory / "etcd", ETCD_MEMBERS)
             store = ",".join(member.address for member in members)
             found = [self._member(member, members) for member in members]
         found.append(self._role("fabric-manager", store, [self._directory / "control.sock"]))
@@ -203,9 +203,8 @@ class ControlProcesses:
         return RoleProcess(name, lambda: self._python(mine), self._logs / f"{name}.log", sockets)
 
     def _member(self, member: etcd_members.EtcdMember, members: list[etcd_members.EtcdMember]) -> RoleProcess:
-        data = self._directory / "etcd"
         return RoleProcess(
-            member.name, lambda: etcd_members.command(member, members, data), self._logs / f"{member.name}.log"
+            member.name, lambda: etcd_members.command(member, members), self._logs / f"{member.name}.log"
         )
 
     def _python(self, arguments: list[str]) -> list[str]:

@@ -40,9 +40,12 @@ def datapath_type() -> Literal["netdev", "system"]:
         return "system"
     if programs.find("modprobe") is None:
         return "netdev"
-    dry_run = subprocess.run(
-        ["modprobe", "--dry-run", "--quiet", "openvswitch"], capture_output=True, timeout=10, check=False
-    )
+    try:
+        dry_run = subprocess.run(
+            ["modprobe", "--dry-run", "--quiet", "openvswitch"], capture_output=True, timeout=10, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return "netdev"
     return "system" if dry_run.returncode == 0 else "netdev"
 
 
@@ -69,9 +72,15 @@ def make_template(path: Path) -> None:
     """Make an empty database of Open vSwitch, which is copied for each switch."""
     if not SCHEMA.exists():
         raise MachineError("Open vSwitch is not installed", next_step="apt-get install openvswitch-switch")
-    made = subprocess.run(
-        ["ovsdb-tool", "create", str(path), str(SCHEMA)], capture_output=True, text=True, timeout=30, check=False
-    )
+    try:
+        made = subprocess.run(
+            ["ovsdb-tool", "create", str(path), str(SCHEMA)], capture_output=True, text=True, timeout=30, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise MachineError(
+            f"ovsdb-tool does not end within {error.timeout:g} s", where=str(path),
+            next_step="check the installation of openvswitch-switch",
+        ) from error  # fmt: skip
     if made.returncode != 0:
         raise MachineError(
             f"ovsdb-tool cannot make a database: {made.stderr.strip()}", where=str(path),
@@ -138,7 +147,7 @@ def _start_database(server: Server, launcher: Launcher) -> subprocess.Popen[byte
             "--pidfile", f"--log-file={directory}/ovsdb-server.log", "--no-chdir", *_QUIET,
         ],
         f"{DATABASE} of {server.name}", "switch", netns_pid=server.pid, env=_environment(directory),
-        log=directory / "daemons.log",
+        log=directory / f"{DATABASE}.log",
     )  # fmt: skip
 
 
@@ -150,7 +159,7 @@ def _start_switch(server: Server, launcher: Launcher) -> subprocess.Popen[bytes]
             f"--log-file={directory}/ovs-vswitchd.log", "--no-chdir", *_QUIET,
         ],
         f"{SWITCH} of {server.name}", "switch", netns_pid=server.pid, env=_environment(directory),
-        log=directory / "daemons.log",
+        log=directory / f"{SWITCH}.log",
     )  # fmt: skip
 
 

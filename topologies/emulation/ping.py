@@ -8,7 +8,7 @@ import socket
 import struct
 import time
 from collections.abc import Callable, Mapping
-from ipaddress import ip_address
+from ipaddress import IPv4Address, ip_address
 
 from hoverboard.contract.packets import Address, internet_checksum
 from topologies.emulation.devices import GUEST_DEVICE, entered
@@ -133,3 +133,31 @@ def wait_answers(
     finally:
         for pinger in pingers.values():
             pinger.socket.close()
+
+
+def ping_once(pid: int, addresses: Mapping[str, IPv4Address], timeout: float) -> set[str]:
+    """Ping each address once from a namespace, all at the same time.
+
+    Args:
+        pid: a process in the namespace.
+        addresses: by name.
+        timeout: seconds to wait for the answers.
+
+    Returns:
+        Names of the addresses that did not answer. One that the namespace has no route to is among them.
+    """
+    pinger = _Pinger(pid, 4)
+    with contextlib.closing(pinger.socket):
+        for name, target in addresses.items():
+            pinger.waiting.setdefault(target, []).append(name)
+        for address in pinger.waiting:
+            with contextlib.suppress(OSError):  # no route, or the device is down
+                pinger.socket.sendto(echo_request(1), (str(address), 0))
+        poller = select.poll()
+        poller.register(pinger.socket, select.POLLIN)
+        deadline = time.monotonic() + timeout
+        while pinger.waiting and (left := deadline - time.monotonic()) > 0:
+            if poller.poll(left * 1000):
+                with contextlib.suppress(OSError):  # an error of ICMP, such as "host unreachable"
+                    pinger.receive()
+        return {name for names in pinger.waiting.values() for name in names}

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hoverboard.contract.entities import Dataplane, Program
+from hoverboard.contract.errors import InputError
 from topologies.emulation.links import Uplink, VirtualNIC
 from topologies.emulation.mininet_classes import Topo
 from topologies.emulation.nodes import Fabric, HoverboardNode, VirtualMachine, VMHost
@@ -139,7 +140,14 @@ class ClusterTopo(Topo):
             ip: default: the first free address.
             tags: for firewall rules.
             ip6: default: the first free IPv6 address, if the network has IPv6; False: none.
+
+        Raises:
+            InputError: the host was not added.
         """
+        hosts = [one for one in self.g.nodes() if self.nodeInfo(one).get("cls") is VMHost]
+        if host not in hosts:
+            known = f"use one of: {', '.join(hosts)}" if hosts else "add it with addVMHost first"
+            raise InputError(f"there is no host {host!r}", where=f"VM {name}", next_step=known)
         self._given = None
         self.addHost(name, cls=VirtualMachine, network=network, ip=ip, ip6=ip6, tags=list(tags or []))
         self.addLink(name, host, cls=VirtualNIC)
@@ -162,6 +170,12 @@ class ClusterTopo(Topo):
         host_of = {
             info["node1"]: info["node2"] for _, _, info in self.links(withInfo=True) if info["cls"] is VirtualNIC
         }
+        for name in self.g.nodes():
+            given = self.nodeInfo(name).get("network")
+            if given is not None and given not in self.networks:
+                raise InputError(
+                    f"there is no network {given!r}", where=f"VM {name}", next_step="add it with addNetwork"
+                )
         networks = []
         for network, keys in self.networks.items():
             vms = []

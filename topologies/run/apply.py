@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from hoverboard.contract.entities import AnyEntity
 from hoverboard.contract.errors import HoverboardError, InputError, RunError
+from hoverboard.safe_files import write_own_file
 from topologies.emulation.ping import wait_answers
 from topologies.run.run import Run
 from topologies.run.up import READY_TIMEOUT, gateway_targets
@@ -156,12 +157,12 @@ def _realize(run: Run, target: Topology, todo: Difference) -> None:
     networks = (network.with_vms(vm for vm in network.vms if vm.name not in building) for network in target.networks)
     without = replace(target, networks=tuple(networks))
     run.replace_topology(lambda _: without)
-    run.each_host(lambda vm: run.drop_vm(vm.name), todo.drop)
+    run.drop_vms(todo.drop)
     for before, after in todo.alter:
         run.network.alter_vm(before, after)
     _build(run, todo.build)
     run.replace_topology(lambda _: target)
-    run.directory.topology.write_text(target.text, encoding="utf-8")
+    write_own_file(run.directory.path, run.directory.topology.name, target.text)
     _wait_reached(run, todo.build)
 
 

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from typing import get_args
 
 from controllers.vmc.offload.policy_file import find_policy
 from hoverboard.contract.entities import Dataplane, Scheduling
+from hoverboard.contract.errors import InputError
+from hoverboard.contract.generations import NAMES
 from topologies.cluster.control_processes import ControlLayout
 from topologies.cluster.region_checks import check_regions
 from topologies.processes.run_directory import RunDirectory
@@ -36,6 +39,9 @@ def with_options(
     Raises:
         InputError: a file has no such class, or the values do not go together.
     """
+    for where, value, known in (("dataplane", dataplane, NAMES), ("scheduling", scheduling, get_args(Scheduling))):
+        if value is not None and value not in known:
+            raise InputError(f"{value!r} is no {where}", where=where, next_step=f"use one of: {', '.join(known)}")
     if model is not None:
         topology = replace(topology, model=check_model(topology, model))
     if offload_policy is not None:
@@ -60,6 +66,10 @@ def check_start(topology: Topology, layout: ControlLayout, directory: RunDirecto
     Raises:
         InputError: the layout does not fit the topology, or the path of a socket of the run is too long.
     """
+    if not isinstance(layout, ControlLayout):  # a program may pass anything
+        raise InputError(
+            f"{layout!r} is no layout of the control plane", where="control", next_step="give ControlLayout.of(..)"
+        )
     if topology.wan is not None:
         check_regions(topology, layout)
-    directory.check_socket_paths([server.name for server in topology.servers])
+    directory.check_socket_paths([server.name for server in topology.servers], etcd=layout.store == "etcd")

@@ -18,18 +18,19 @@ from typing import TYPE_CHECKING
 from controllers.fm.fabric_client import FabricClient
 from hoverboard import programs
 from hoverboard.contract.entities import AnyEntity, Dataplane, Scheduling
-from hoverboard.contract.errors import RunError
+from hoverboard.contract.errors import HoverboardError, RunError
+from hoverboard.contract.plugins import without_running_files
 from hoverboard.host.control.host_client import HostClient
 from topologies.cluster.control_processes import ControlLayout
 from topologies.cluster.manager import ProgramState
 from topologies.emulation import ovs_daemons
 from topologies.emulation.links import Uplink, VirtualNIC
 from topologies.emulation.nodes import NamespaceNode, Server
-from topologies.processes import ledger
+from topologies.processes import failed_logs, ledger, state_space
 from topologies.processes.phases import Progress
 from topologies.processes.run_directory import RunDirectory
 from topologies.processes.signals import defer_signals
-from topologies.run import apply, status, up, vm_changes
+from topologies.run import apply, status, up, vm_changes, wiring
 from topologies.run.holder_server import HolderServer
 from topologies.run.run import Run, State
 from topologies.run.run_options import check_start, with_options
@@ -39,7 +40,7 @@ from topologies.spec.topology import FABRIC, Model, Topology, VMSpec, check_mode
 if TYPE_CHECKING:
     from hoverboard.contract import documents
     from hoverboard.contract.change_documents import AddedVM, Applied, ModelChange
-    from hoverboard.contract.node_documents import Flows, Node
+    from hoverboard.contract.node_documents import Flows, Node, Wiring
     from hoverboard.rpc.answering import Methods
 
 _MODEL_TIMEOUT = 60.0  # seconds
@@ -71,7 +72,7 @@ class Testbed:
         scheduling: Scheduling | None = None,
         offload_policy: str | None = None,
         control: ControlLayout | None = None,
-        state_dir: Path | None = None,
+        state_dir: str | Path | None = None,
     ) -> None:
         resolved = self._original = topology if isinstance(topology, Topology) else schema.load(topology)
         resolved = with_options(
@@ -79,7 +80,7 @@ class Testbed:
         )
         self._resolved = resolved
         self._layout = control if control is not None else ControlLayout()
-        self.directory = RunDirectory.of(run or resolved.name, state_dir)
+        self.directory = RunDirectory.of(run or resolved.name, None if state_dir is None else Path(state_dir))
         check_start(resolved, self._layout, self.directory)
         self.run = self.directory.run
         programs.complete_path()  # for all that this process starts
@@ -116,6 +117,7 @@ class Testbed:
         up.check_machine()
         for server in self.topology.servers:
             ovs_daemons.check_generation(server.dataplane, self.datapath_type, where=server.name)
+        state_space.check(self.directory, len(self.topology.servers))
         with self._undone_on_failure(before=self._run):
             self._make_run(progress)
             run = self._current_run()
@@ -131,32 +133,40 @@ class Testbed:
 
     @contextlib.contextmanager
     def _undone_on_failure(self, before: Run | None = None) -> Iterator[None]:
-        """Take the run down when the block fails, unless it is the run `before`."""
+        """Take the run down when the block fails, unless it is the run `before`; an error keeps its logs."""
         try:
             yield
         except BaseException as error:
+            no_space = state_space.reason(error, self.directory) if isinstance(error, Exception) else None
             run = self._run
             if run is None or run is before:
+                if no_space is not None:
+                    raise no_space from error
                 raise
             ended_elsewhere = run.closing.is_set()
-            self.down()
+            with defer_signals():
+                run.take_down(keep_logs=isinstance(error, Exception) and not ended_elsewhere)
             if ended_elsewhere and isinstance(error, Exception):
                 what = f"run {self.run!r} was taken down while it was starting, by another process"
                 raise RunError(what, next_step="bring it up again") from error
+            if no_space is not None:
+                raise no_space from error
+            if isinstance(error, HoverboardError):
+                failed_logs.explain(error, self.directory, run.kept_logs)
             raise
 
     def _make_run(self, progress: Progress | None) -> None:
         if self.state != "down":
             raise RunError(f"this testbed is {self.state} already", where=self.run, next_step="take it down first")
-        lock = up.take_lock(self.directory)
-        try:
-            self._run = Run(self.directory, lock, self.topology, self._layout, self.datapath_type, progress)
-        except BaseException:
-            ledger.remove_tree(self.directory)
-            lock.release()
-            raise
-
-    # -- down -------------------------------------------------------------------------------------
+        with defer_signals():  # a lock without a run would stay behind
+            lock = up.take_lock(self.directory)
+            try:
+                failed_logs.forget(self.directory)
+                self._run = Run(self.directory, lock, self.topology, self._layout, self.datapath_type, progress)
+            except BaseException:
+                ledger.remove_tree(self.directory)
+                lock.release()
+                raise
 
     def down(self) -> None:
         """Take everything down; harmless when nothing is up."""
@@ -212,8 +222,8 @@ class Testbed:
         return FABRIC
 
     def nodes(self) -> dict[str, NamespaceNode]:
-        """All nodes by name, with the fabric."""
-        return dict(self._current_run().network.nodes)
+        """All nodes by name: VMs, hosts, Hoverboards, and the fabric."""
+        return wiring.ordered_nodes(self._current_run())
 
     def node(self, name: str) -> NamespaceNode:
         """The node of this name; InputError when there is no such node."""
@@ -225,8 +235,7 @@ class Testbed:
 
     def links(self) -> list[Uplink | VirtualNIC]:
         """The uplinks of all nodes, then the NICs of all VMs."""
-        network = self._current_run().network
-        return [*network.uplinks.values(), *network.nics.values()]
+        return wiring.ordered_links(self._current_run())
 
     def nic(self, name: str) -> VirtualNIC | None:
         """The NIC of a VM; None when there is no such VM."""
@@ -249,6 +258,10 @@ class Testbed:
     def intent_address(self) -> str:
         """gRPC address of the fabric manager, for the caller's own `FabricClient`."""
         return self._current_run().cluster.address
+
+    def wiring(self) -> Wiring:
+        """The nodes and the links between them, as Mininet's verbs need them."""
+        return wiring.wiring(self._current_run())
 
     # -- status -----------------------------------------------------------------------------------
 
@@ -344,7 +357,8 @@ class Testbed:
         """
         with self._current_run().changing() as run:
             given = schema.read(file) if isinstance(file, str | Path) else file
-            wanted = schema.parse(**given, running=run.topology)
+            with without_running_files():  # a file of stages that the run rejects must not have run here before
+                wanted = schema.parse(**given, running=run.topology)
             return apply.apply(run, self._original, wanted, given["source"], dry_run=dry_run)
 
     # -- for the command line ---------------------------------------------------------------------
@@ -380,5 +394,6 @@ class Testbed:
             "remove_vm": self.remove_vm,
             "set_model": self.set_model,
             "apply": apply,
+            "wiring": self.wiring,
             "shutdown": shutdown,
         }

@@ -103,7 +103,7 @@ def start_hosts(run: Run) -> None:
     """Start the host process of every node, and plug in its uplink and its VMs."""
     servers = run.network.servers()
     with run.phases.phase("hosts", len(servers) + len(run.network.nics)) as step:
-        run.hosts.wait_nursery()
+        run.hosts.wait_nursery(run.phases.note)
         if run.topology.stages:
             run.hosts.make_secret()
         if any(facts(server.spec.dataplane).carrier == "engines" for server in servers):

@@ -112,4 +112,4 @@ def _drop(run: Run, specs: Sequence[VMSpec]) -> None:
         return present
 
     run.replace_topology(without)
-    run.each_host(lambda spec: run.drop_vm(spec.name), specs)
+    run.drop_vms(specs)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal
 from hoverboard.contract.entities import Dataplane
 from hoverboard.contract.errors import InputError
 from hoverboard.contract.generations import facts
+from hoverboard.contract.plugins import absolute
 from topologies.spec.external import check_external
 from topologies.spec.faults import Fault
 from topologies.spec.plugin_keys import find_model, find_offload, find_stages
@@ -310,12 +311,13 @@ def resolve(
     hosts = resolver.servers(keys.hosts, "hosts", keys.dataplane, keys.batch)
     hoverboards = resolver.servers(keys.hoverboards, "hoverboards", keys.dataplane, keys.batch)
     hosts, hoverboards = resolver.one_region(hosts, hoverboards)
-    model = find_model(keys.model, base, resolver.fault)
+    is_up = running is not None
+    model = find_model(keys.model, base, resolver.fault, is_up=is_up)
     model_facts = model.facts() if model is not None else None
     wan = resolve_wan(keys, model_facts, hosts, hoverboards, resolver.fault) if hosts_known else None
     check_external(keys, hosts, resolver.fault)
-    stages = find_stages(keys.stages, base, resolver.fault)
-    offload = find_offload(keys.offload_policy, base, resolver.fault)
+    stages = find_stages(keys.stages, base, resolver.fault, is_up=is_up)
+    offload = find_offload(keys.offload_policy, base, resolver.fault, is_up=is_up)
     if model_facts is not None and model_facts.relays and not hoverboards:
         resolver.fault(
             ("hoverboards",),
@@ -347,7 +349,7 @@ def resolve(
         hosts=hosts,
         hoverboards=hoverboards,
         networks=tuple(networks),
-        model=model.name if model is not None else keys.model,
+        model=model.name if model is not None else absolute(keys.model, base),
         offload=offload,
         stages=stages,
         text=text,

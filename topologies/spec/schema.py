@@ -15,6 +15,7 @@ import yaml
 from pydantic import ValidationError
 
 from hoverboard.contract.errors import InputError
+from hoverboard.text_files import read_text
 from topologies.spec import yaml_reader
 from topologies.spec.faults import Fault, TopologyFileError
 from topologies.spec.key_faults import cut_out, fault_of, path_of
@@ -67,25 +68,25 @@ class TopologyText(TypedDict):
 def read(path: str | Path) -> TopologyText:
     """The text of a file, or of the shipped topology of that name.
 
+    A pipe has no name and no folder: relative paths in its text start from the current directory.
+
     Raises:
-        InputError: there is no such file, or it cannot be read.
+        InputError: there is no such file, or it cannot be read (`hoverboard.text_files`).
     """
+    if not isinstance(path, str | Path):  # a program may pass anything
+        raise InputError(
+            f"a {type(path).__name__} is no topology", next_step="give the path of a file, or the name of a shipped one"
+        )
     file = Path(path)
     text = shipped(str(path)) if not file.exists() else None
     if text is not None:
         return {"text": text, "source": f"{path}.yaml", "name": str(path), "base": Path()}
-    try:
-        text = file.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise InputError(
-            "there is no such topology file", where=str(path),
-            next_step=f"give the path of a YAML file, or the name of a shipped topology: {', '.join(SHIPPED)}",
-        ) from error  # fmt: skip
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise InputError(
-            f"cannot read the topology file: {reason}", where=str(path), next_step="give a readable YAML file in UTF-8"
-        ) from error
+    step = f"give the path of a YAML file, or the name of a shipped topology: {', '.join(SHIPPED)}"
+    if str(path) == "-":
+        step = "to read standard input, give /dev/stdin"
+    text = read_text(file, "topology file", pipe=True, next_step=step)
+    if not file.is_file():
+        return {"text": text, "source": str(path), "name": "topology", "base": Path()}
     return {"text": text, "source": str(path), "name": file.stem, "base": file.parent}
 
 

@@ -43,7 +43,7 @@ def check_name(value: str) -> str:
         return _name(value)
     except ValueError as error:
         what, _, step = str(error).partition("; ")
-        raise InputError(what, next_step=step) from error
+        raise InputError(what, next_step=step) from None
 
 
 def parse_rate(value: Any) -> int:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:  # entities imports pydantic, whose import would slow every co
     from hoverboard.contract.entities import Dataplane, Scheduling
     from hoverboard.contract.node_documents import EngineLatencies, Entry, HostStatus
 
+COMPILING = "compiling"  # first word of the line that the nursery logs for each function that its cache lacks
+
 
 @dataclass(frozen=True)
 class HostConfig:

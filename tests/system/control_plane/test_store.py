@@ -74,12 +74,12 @@ async def embedded(directory: Path) -> AsyncIterator[Place]:
 
 @asynccontextmanager
 async def members(directory: Path) -> AsyncIterator[Place]:
-    (member,) = etcd_members.free_members(1)
+    (member,) = etcd_members.members_in(directory, 1)
     log = (directory / "etcd.log").open("ab")
     running: list[subprocess.Popen[bytes]] = []
 
     async def start() -> None:
-        running.append(subprocess.Popen(etcd_members.command(member, [member], directory), stdout=log, stderr=log))
+        running.append(subprocess.Popen(etcd_members.command(member, [member]), stdout=log, stderr=log))
         store = EtcdStore([member.address])
         async with asyncio.timeout(20):
             while True:

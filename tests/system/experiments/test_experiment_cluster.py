@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from experiments.sweeps import cluster_keys
 from topologies.processes.deadlines import wait_for
 from topologies.processes.run_directory import run_names
 
@@ -42,7 +43,9 @@ def cluster(state: Path, tmp_path: Path) -> Iterator[tuple[str, subprocess.Popen
     """The scheduler's address, and the worker's process."""
     with ExitStack() as stack:
         there = tmp_path / "scheduler.json"
+        keys = cluster_keys.make(tmp_path / "keys")
         words = ["--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--dashboard-address", "127.0.0.1:0"]
+        words += ["--protocol", "tls", *keys.scheduler_options()]
         _started(
             stack, tmp_path / "scheduler.log", sys.executable, "-m", "distributed.cli.dask_scheduler", *words,
             "--scheduler-file", str(there),
@@ -53,7 +56,7 @@ def cluster(state: Path, tmp_path: Path) -> Iterator[tuple[str, subprocess.Popen
         )  # fmt: skip
         address = json.loads(there.read_text())["address"]
         log = tmp_path / "worker.log"
-        worker = _started(stack, log, *COMMAND, "worker", address)
+        worker = _started(stack, log, *COMMAND, "worker", address, "--tls", str(keys.folder))
         wait_for(lambda: b"measures for" in log.read_bytes(), 60, lambda: log.read_text())
         yield address, worker
 
@@ -66,7 +69,12 @@ def test_points_are_measured_on_the_worker_and_come_here(
     out = tmp_path / "out"
     line = ["run", "latency", "--quick", "--set", "generations=ovs", "--repeat", "2", "--out", str(out), "--json"]
     done = subprocess.run(
-        [*COMMAND, *line, "--scheduler", address], capture_output=True, text=True, timeout=200, check=False, cwd=ROOT
+        [*COMMAND, *line, "--scheduler", address, "--tls", str(tmp_path / "keys")],
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+        cwd=ROOT,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert json.loads(done.stdout)[0]["failed"] == 0
@@ -83,9 +91,48 @@ def test_points_are_measured_on_the_worker_and_come_here(
 @pytest.mark.long
 @pytest.mark.timeout(60)
 def test_a_scheduler_that_is_not_there(state: Path, tmp_path: Path) -> None:
-    line = [*COMMAND, "run", "latency", "--quick", "--out", str(tmp_path / "out"), "--scheduler", "tcp://127.0.0.1:1"]
+    line = [*COMMAND, "run", "latency", "--quick", "--out", str(tmp_path / "out"), "--scheduler"]
+    line += ["tcp://127.0.0.1:1", "--insecure"]
     done = subprocess.run(line, capture_output=True, text=True, timeout=50, check=False, cwd=ROOT)
     assert done.returncode == 2
     assert "no Dask scheduler" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+def listening(pid: int) -> list[str]:
+    """The addresses that a process and its threads listen on, as ss prints them."""
+    shown = subprocess.run(["ss", "-Hltnp"], capture_output=True, text=True, check=True).stdout
+    return [line.split()[3] for line in shown.splitlines() if f"pid={pid}," in line]
+
+
+@pytest.mark.timeout(120)
+def test_without_a_certificate_nobody_runs_code(cluster: tuple[str, subprocess.Popen[bytes]], tmp_path: Path) -> None:
+    address, worker = cluster
+    assert address.startswith("tls://")
+    ports = listening(worker.pid)
+    assert [port.rpartition(":")[0] for port in ports] == ["127.0.0.1"], "one address, and no dashboard"
+    text = Path(__file__).with_name("dask_intruder.py").read_text()
+
+    def intrude(*words: object, uid: int) -> list[str]:
+        done = subprocess.run(
+            [sys.executable, "-c", text, address, f"tls://{ports[0]}", *map(str, words)],
+            capture_output=True, text=True, timeout=100, check=False, user=uid, group=uid, cwd="/",
+            env={"HOME": "/nonexistent", "PATH": os.environ["PATH"]},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return done.stdout.splitlines()
+
+    assert intrude(tmp_path / "keys", uid=0) == ["worker with a certificate gives 0"]
+    lines = intrude(uid=65534)
+    assert len(lines) == 4
+    assert all(" refused: " in line for line in lines), lines
+
+
+@pytest.mark.parametrize("words", [["worker"], ["run", "latency", "--quick", "--scheduler"]])
+def test_an_address_without_tls_is_rejected(state: Path, words: list[str]) -> None:
+    done = subprocess.run(
+        [*COMMAND, *words, "tcp://127.0.0.1:1"], capture_output=True, text=True, timeout=50, check=False, cwd=ROOT
+    )
+    assert done.returncode == 2
+    assert "--insecure" in done.stderr

@@ -194,7 +194,7 @@ def test_script_at_the_prompt(state: Path, run_name: str) -> None:
     assert run_names() == []
 
 
-@pytest.mark.parametrize("how", ["ctrl-c", "down", pytest.param("sigterm", marks=pytest.mark.long)])
+@pytest.mark.parametrize("how", ["ctrl-d", "down", pytest.param("sigterm", marks=pytest.mark.long)])
 def test_ends_of_a_foreground_run(state: Path, run_name: str, how: str) -> None:
     terminal, theirs = pty.openpty()
     process = subprocess.Popen(
@@ -212,8 +212,10 @@ def test_ends_of_a_foreground_run(state: Path, run_name: str, how: str) -> None:
         wait_for(prompted, _UP_SECONDS, lambda: f"no prompt but {bytes(shown)!r}")
         if how == "down":
             assert hoverboard("down", "--run", run_name).returncode == 0
+        elif how == "ctrl-d":
+            os.write(terminal, b"\x04")
         else:
-            process.send_signal(signal.SIGINT if how == "ctrl-c" else signal.SIGTERM)
+            process.send_signal(signal.SIGTERM)
         _, said = process.communicate(timeout=_SECONDS)
         assert "Traceback" not in said
         assert run_client.live_runs() == []

@@ -277,14 +277,28 @@ def test_several_runs_are_listed() -> None:
     assert "--run NAME" in caught.value.next_step
 
 
-def test_command_of_exec() -> None:
-    assert split_command(["--", "ping", "-c", "1"]) == (None, ["ping", "-c", "1"])
-    assert split_command(["ls", "-l"]) == (None, ["ls", "-l"])
-    assert split_command(["--run", "a", "--", "ls", "--", "x"]) == ("a", ["ls", "--", "x"])
-    assert split_command(["--run=a", "--", "ls"]) == ("a", ["ls"])
-    assert split_command(["sh", "-c", "x", "--", "y"]) == (None, ["sh", "-c", "x", "--", "y"])
-    with pytest.raises(InputError, match="no command"):
-        split_command(["--"])
+@pytest.mark.parametrize(
+    ("words", "run", "user", "argv"),
+    [
+        ("-- ping -c 1", None, None, "ping -c 1"),
+        ("ls -l", None, None, "ls -l"),
+        ("--run a -- ls -- x", "a", None, "ls -- x"),
+        ("--run=a -- ls", "a", None, "ls"),
+        ("--as student -- id", None, "student", "id"),
+        ("--as=student --run a -- id", "a", "student", "id"),
+        ("--run a --as student -- id --as x", "a", "student", "id --as x"),
+        ("sh -c x -- y", None, None, "sh -c x -- y"),
+        ("--as -- id", None, None, "--as -- id"),
+    ],
+)
+def test_command_of_exec(words: str, run: str | None, user: str | None, argv: str) -> None:
+    assert split_command(words.split()) == (run, user, argv.split())
+
+
+def test_exec_needs_a_command() -> None:
+    for words in (["--"], ["--as", "student", "--"], []):
+        with pytest.raises(InputError, match="no command"):
+            split_command(words)
 
 
 def test_internal_errors_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from controllers.roles.merged_status import joined, merge_status
 from controllers.roles.model_order import ModelOrders
 from controllers.roles.replicas import Replica, Roster
 from controllers.roles.stream import Outbox
+from controllers.store.port import Entry
 from controllers.testing.world import World, cluster, host, hoverboard, place, ready, vm
 from controllers.vmc.models import MODELS, model_named
 from controllers.vmc.view.liveness import PATIENCE, Liveness
@@ -31,6 +32,7 @@ from hoverboard.contract.openflow.flow import Flow
 from hoverboard.contract.wire import control_pb2 as pb
 from hoverboard.contract.wire import fabric_pb2
 from tests.unit.controllers import event_loop
+from tests.waiting import until_async
 
 # --- programs as text -----------------------------------------------------------------------------------
 
@@ -236,6 +238,25 @@ def test_a_front_end_refuses_a_deposed_master() -> None:
         assert not role._term_is_over(other)
         role.packet_in(session, PacketIn(7, 1, b"frame"))
         assert [event.packet_in.frame for event in said(new.outbox)] == [b"frame"]
+
+    event_loop.run(run())
+
+
+class Poisoned:
+    """A store in which somebody has written what is not ours."""
+
+    async def watch(self, prefix: str) -> AsyncGenerator[list[Entry], None]:
+        yield [Entry("partition/0/term", "boom", 1), Entry("partition/0", "1", 2), Entry("partition/x/term", "1", 3)]
+        yield [Entry("partition/0/term", "4", 4)]
+        await asyncio.Event().wait()
+
+
+def test_a_front_end_ignores_terms_that_make_no_sense() -> None:
+    async def run() -> None:
+        role = FrontEndRole(Path("/nowhere/ofe-0.sock"), Poisoned(), 1.0)  # type: ignore[arg-type]
+        following = asyncio.create_task(role._follow_terms())
+        await until_async(lambda: role._terms == {0: 4})
+        following.cancel()
 
     event_loop.run(run())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -44,15 +45,16 @@ class FakeEtcd:
         self._changed = asyncio.Condition()
         self.data.watch("", self._history.extend)
 
-    async def start(self) -> tuple[grpc.aio.Server, int]:
-        """Serve on a free port of the loopback."""
+    async def start(self, folder: Path) -> tuple[grpc.aio.Server, str]:
+        """Serve on a Unix socket in the folder; return the server and the socket's path."""
         server = grpc.aio.server()
         add_KVServicer_to_server(self, server)  # type: ignore[no-untyped-call]
         add_WatchServicer_to_server(self, server)  # type: ignore[no-untyped-call]
         add_LeaseServicer_to_server(self, server)  # type: ignore[no-untyped-call]
-        port = server.add_insecure_port("127.0.0.1:0")
+        socket = f"{folder}/etcd-0.client:0"
+        server.add_insecure_port(f"unix:{socket}")
         await server.start()
-        return server, port
+        return server, socket
 
     # --- KV ---------------------------------------------------------------------------------------------
 

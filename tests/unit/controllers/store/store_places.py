@@ -80,10 +80,10 @@ async def embedded(directory: Path) -> AsyncIterator[Connect]:
 
 @asynccontextmanager
 async def etcd(directory: Path) -> AsyncIterator[Connect]:
-    server, port = await FakeEtcd().start()
+    server, socket = await FakeEtcd().start(directory)
     try:
         # The first member is away: any that answers will do.
-        yield lambda: connection(partial(EtcdStore, ["127.0.0.1:1", f"127.0.0.1:{port}"]))
+        yield lambda: connection(partial(EtcdStore, ["/nowhere/etcd-1.client:0", socket]))
     finally:
         await server.stop(grace=0)
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from collections.abc import Callable, Coroutine
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -19,18 +21,24 @@ from tests.unit.controllers.store.store_places import connection, ignore
 _DEADLINE = 10.0  # seconds
 
 
+def in_folder(story: Callable[[Path], Coroutine[Any, Any, None]]) -> None:
+    """Run a coroutine with a folder of its own."""
+    with tempfile.TemporaryDirectory(prefix="hb") as folder:
+        asyncio.run(asyncio.wait_for(story(Path(folder)), _DEADLINE))
+
+
 def run(test: Callable[[FakeEtcd, EtcdStore], Coroutine[Any, Any, None]], root: str = "/hoverboard/") -> None:
-    async def inside() -> None:
+    async def inside(folder: Path) -> None:
         member = FakeEtcd()
-        server, port = await member.start()
-        store = EtcdStore([f"127.0.0.1:{port}"], root)
+        server, socket = await member.start(folder)
+        store = EtcdStore([socket], root)
         try:
             await test(member, store)
         finally:
             await store.close()
             await server.stop(grace=0)
 
-    asyncio.run(asyncio.wait_for(inside(), _DEADLINE))
+    in_folder(inside)
 
 
 def test_all_keys_stand_under_one_root() -> None:
@@ -53,16 +61,16 @@ def test_a_lease_has_whole_seconds_and_at_least_one() -> None:
 
 
 def test_the_default_root_is_ours() -> None:
-    async def inside() -> None:
+    async def inside(folder: Path) -> None:
         member = FakeEtcd()
-        server, port = await member.start()
-        store = EtcdStore([f"127.0.0.1:{port}"])
+        server, socket = await member.start(folder)
+        store = EtcdStore([socket])
         await store.commit({}, {"a": Put("1")})
         assert [entry.key for entry in member.data.items("")] == ["/hoverboard/a"]
         await store.close()
         await server.stop(grace=0)
 
-    asyncio.run(asyncio.wait_for(inside(), _DEADLINE))
+    in_folder(inside)
 
 
 def test_no_change_is_lost_or_repeated_between_the_present_keys_and_the_beginning_of_a_watch() -> None:
@@ -100,10 +108,10 @@ def test_a_watch_ends_its_call_when_it_is_left() -> None:
 
 
 def test_a_stream_that_ends_without_an_answer_says_nothing_of_a_lease() -> None:
-    async def inside() -> None:
+    async def inside(folder: Path) -> None:
         member = FakeEtcd()
-        server, port = await member.start()
-        store, leases = connection(partial(EtcdStore, [f"127.0.0.1:{port}"]))
+        server, socket = await member.start(folder)
+        store, leases = connection(partial(EtcdStore, [socket]))
         lease = await store.lease(1.0, ignore)
         assert await leases.keep(lease) is True
         member.silent = True
@@ -111,7 +119,7 @@ def test_a_stream_that_ends_without_an_answer_says_nothing_of_a_lease() -> None:
         await store.close()
         await server.stop(grace=0)
 
-    asyncio.run(asyncio.wait_for(inside(), _DEADLINE))
+    in_folder(inside)
 
 
 class BrokenWatch:

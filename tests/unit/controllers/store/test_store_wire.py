@@ -173,7 +173,7 @@ def test_the_real_keeper_keeps_leases_alive(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "connect",
-    [lambda at: RemoteStore(f"unix:{at}/none.sock"), lambda at: EtcdStore(["127.0.0.1:1"])],
+    [lambda at: RemoteStore(f"unix:{at}/none.sock"), lambda at: EtcdStore([f"{at}/none.sock"])],
     ids=["embedded", "etcd"],
 )
 def test_a_store_that_is_not_there_is_a_store_error_that_says_where_it_was_looked_for(
@@ -186,7 +186,7 @@ def test_a_store_that_is_not_there_is_a_store_error_that_says_where_it_was_looke
             with pytest.raises(StoreError, match=r"the store does not answer \(unavailable: ") as failed:
                 await asked
             assert not isinstance(failed.value, LeaseLost)
-            assert failed.value.where in (f"unix:{tmp_path}/none.sock", "ipv4:127.0.0.1:1")
+            assert failed.value.where == f"unix:{tmp_path}/none.sock"
             assert failed.value.next_step == "check that its process runs, and read its log"
         with pytest.raises(StoreError, match="the store does not answer"):
             await anext(store.watch("a"))

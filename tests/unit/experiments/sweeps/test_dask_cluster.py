@@ -14,6 +14,7 @@ import pytest
 
 from experiments.sweeps import dask_cluster, worker
 from experiments.sweeps.cluster import WorkerLost
+from experiments.sweeps.cluster_keys import ClusterKeys
 from experiments.sweeps.dask_cluster import DaskCluster
 from hoverboard.contract.errors import InputError
 
@@ -59,7 +60,7 @@ class Client:
 def cluster(monkeypatch: pytest.MonkeyPatch) -> DaskCluster:
     fake = SimpleNamespace(Client=Client, scheduler=SimpleNamespace(KilledWorker=KilledWorker))
     monkeypatch.setattr(dask_cluster, "_dask", lambda: fake)
-    return DaskCluster("tcp://scheduler")
+    return DaskCluster("tcp://scheduler", insecure=True)
 
 
 def client(cluster: DaskCluster) -> Client:
@@ -122,7 +123,7 @@ def test_a_worker_that_ended_while_it_measured_is_lost(cluster: DaskCluster) -> 
 @pytest.mark.usefixtures("cluster")
 def test_nothing_answers_there() -> None:
     with pytest.raises(InputError, match="no Dask scheduler: TimeoutError") as caught:
-        DaskCluster("tcp://nothing")
+        DaskCluster("tcp://nothing", insecure=True)
     assert caught.value.where == "tcp://nothing"
 
 
@@ -139,10 +140,12 @@ class Served:
     def __init__(self, scheduler: str, **settings: Any) -> None:
         self.scheduler, self.settings, self.address = scheduler, settings, "tcp://me"
         self.reasons: list[str] = []
+        self.stopped = False
+        self.http_server = SimpleNamespace(stop=lambda: setattr(self, "stopped", True))
         self._closed = asyncio.Event()
 
     def __await__(self) -> Generator[Any, None, Served]:
-        if self.scheduler == "tcp://nothing":
+        if self.scheduler == "tcp://127.0.0.1:1":
             raise TimeoutError
         return self
         yield
@@ -179,10 +182,15 @@ def test_a_worker_measures_until_a_signal_and_then_takes_its_testbeds_down(
         said.append(what)
         os.kill(os.getpid(), number)
 
-    dask_cluster.serve("tcp://scheduler", say)
-    assert said == ["tcp://me measures for tcp://scheduler; Ctrl-C ends it"]
+    dask_cluster.serve("tcp://127.0.0.1:7", say, insecure=True)
+    assert said == ["tcp://me measures for tcp://127.0.0.1:7; Ctrl-C ends it"]
     assert served[0].reasons == ["interrupted"]
     assert (served[0].settings["nthreads"], served[0].settings["memory_limit"]) == (1, 0)
+    assert (served[0].settings["host"], served[0].settings["dashboard"], served[0].stopped) == (
+        "127.0.0.1",
+        False,
+        True,
+    )
     assert not Path(served[0].settings["local_directory"]).exists()
     assert finished == [True]
 
@@ -190,5 +198,33 @@ def test_a_worker_measures_until_a_signal_and_then_takes_its_testbeds_down(
 @pytest.mark.usefixtures("served")
 def test_a_worker_without_a_scheduler_says_so() -> None:
     with pytest.raises(InputError, match="no Dask scheduler: TimeoutError") as caught:
-        dask_cluster.serve("tcp://nothing", lambda what: None)
-    assert caught.value.where == "tcp://nothing"
+        dask_cluster.serve("tcp://127.0.0.1:1", lambda what: None, insecure=True)
+    assert caught.value.where == "tcp://127.0.0.1:1"
+
+
+@pytest.mark.parametrize("take", [DaskCluster, lambda address: dask_cluster.serve(address, print)])
+@pytest.mark.parametrize(
+    ("address", "what"),
+    [("tcp://127.0.0.1:1", "without TLS"), ("any://127.0.0.1:1", "without TLS"), ("tls://127.0.0.1:1", "needs cert")],
+)
+@pytest.mark.usefixtures("cluster")
+def test_an_address_has_to_be_secure(take: Callable[[str], object], address: str, what: str) -> None:
+    with pytest.raises(InputError, match=what):
+        take(address)
+
+
+@pytest.mark.usefixtures("cluster")
+def test_certificates_have_to_be_there(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"the folder has no ca\.pem"):
+        DaskCluster("tls://127.0.0.1:1", ClusterKeys(tmp_path))
+
+
+@pytest.mark.parametrize("address", ["tls://", "tls://127.0.0.1", "tls://127.0.0.1:x", "tls://[::g]:1", ""])
+def test_an_address_that_makes_no_sense_has_no_way(address: str) -> None:
+    with pytest.raises(InputError, match="no way to the Dask scheduler"):
+        dask_cluster.facing(address)
+
+
+def test_the_way_decides_which_address_a_worker_binds() -> None:
+    assert dask_cluster.facing("tls://127.0.0.1:1") == "127.0.0.1"
+    assert dask_cluster.facing("tls://[::1]:1") == "::1"

@@ -92,7 +92,9 @@ def test_etcd_has_members_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(members) == control_processes.ETCD_MEMBERS
     manager = made.first.command()
     stores = manager[manager.index("--store") + 1].split(",")
-    assert [f"http://{store}" in role.command() for store, role in zip(stores, members, strict=True)] == [True] * 3
+    assert [f"unix://{Path(store).name}" in role.command() for store, role in zip(stores, members, strict=True)] == [
+        True
+    ] * 3
 
 
 @pytest.mark.parametrize(

@@ -135,7 +135,8 @@ def test_etcd_has_a_folder_of_its_own(world: World, monkeypatch: pytest.MonkeyPa
         assert folder.stat().st_mode & 0o777 == 0o700
         argv, what, _, log = other.launcher.started[0]
         assert (what, log) == ("etcd-0", other.directory / "logs" / "etcd-0.log")
-        assert argv[argv.index("--data-dir") + 1] == str(folder / "etcd-0")
+        assert str(folder) in argv
+        assert argv[argv.index("--data-dir") + 1] == "etcd-0"
         # The fabric manager, whatever else there is, comes first when all is asked for.
         assert other.plane.first.name == "fabric-manager"
 

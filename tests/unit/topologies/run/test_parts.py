@@ -109,6 +109,19 @@ def test_a_phase_tells_its_beginning_its_steps_and_its_end() -> None:
     assert clock.seconds.keys() == {"nodes"}
 
 
+def test_what_takes_long_is_told_in_the_phase_that_it_holds_up() -> None:
+    events: list[PhaseEvent] = []
+    clock = PhaseClock(events.append)
+    clock.note("before the first phase")
+    with clock.phase("hosts", 2) as step:
+        step()
+        clock.note("compiling, 5 s so far")
+        step()
+    assert [(event.done, event.note) for event in events] == [
+        (0, ""), (1, ""), (1, "compiling, 5 s so far"), (2, ""), (2, ""),
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_during_a_clean_up_comes_when_it_is_done(number: signal.Signals) -> None:
     def interrupt(_number: int, _frame: object) -> None:

@@ -61,6 +61,16 @@ def test_a_run_has_one_change_at_a_time(world: World) -> None:
     assert order == ["one", "other"]
 
 
+def test_nodes_know_the_names_of_a_changed_topology(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    spec = placement.plan_vm(TOPOLOGY, "blue", "new")
+    world.run.replace_topology(lambda present: present.with_vm(spec))
+    assert world.known == [["blue-1", "blue-2", "new"]]
+    world.disk_full = True
+    world.run.replace_topology(lambda present: present.without_vm(spec))
+    assert "do not see all names" in caplog.text
+    assert world.run.topology == TOPOLOGY
+
+
 def test_topologies_that_two_threads_make_of_each_other_are_both_there(world: World) -> None:
     specs = [placement.plan_vm(TOPOLOGY, "blue", f"new-{number}", host="h1") for number in range(40)]
 

@@ -1,0 +1,91 @@
+"""Shows text out of files without control characters: a name must not clear the screen or type into the terminal.
+
+Names, messages and results come from topology files, folders of results and hosts. `install` puts one filter before
+stdout and stderr of the command, so no line that prints has to think of it. Rich writes its colors past the filter
+(`unfiltered`), after `plain` has been applied to the texts.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+import unicodedata
+from typing import Any, TextIO
+
+from typing_extensions import override
+
+# Characters that reorder text, so that it reads otherwise than it is: Unicode's explicit directional formatting.
+_REORDER = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+_KEPT = "\n\t"
+
+
+def _shown(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
+
+
+_TABLE = {
+    ord(character): _shown(character)
+    for character in (*(chr(code) for code in range(0x100) if unicodedata.category(chr(code)) == "Cc"), *_REORDER)
+    if character not in _KEPT
+}
+
+
+def plain(text: str) -> str:
+    r"""The text with each control character as its escape: "\x1b[2J" becomes "\\x1b[2J". Newline and tab stay."""
+    return text.translate(_TABLE)
+
+
+class PlainStream(io.TextIOBase):
+    """A text stream that shows control characters as escapes; all else is the stream's below.
+
+    Args:
+        below: the stream to write to.
+    """
+
+    def __init__(self, below: TextIO) -> None:
+        self.below = below
+
+    @override
+    def write(self, text: str) -> int:
+        self.below.write(plain(text))
+        return len(text)
+
+    @override
+    def flush(self) -> None:
+        self.below.flush()
+
+    @override
+    def fileno(self) -> int:
+        return self.below.fileno()
+
+    @override
+    def isatty(self) -> bool:
+        return self.below.isatty()
+
+    @override
+    def close(self) -> None:
+        """Flush; the stream below stays open."""
+        self.flush()
+
+    @override
+    def writable(self) -> bool:
+        return True
+
+    def __getattribute__(self, name: str) -> Any:
+        # TextIOBase defines `encoding`, `errors` and `newlines` as None.
+        if name in ("encoding", "errors", "newlines", "buffer", "reconfigure"):
+            return getattr(object.__getattribute__(self, "below"), name)
+        return object.__getattribute__(self, name)
+
+
+def install() -> None:
+    """Filter stdout and stderr of this process from now on."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is not None and not isinstance(stream, PlainStream):  # None: it is closed
+            setattr(sys, name, PlainStream(stream))
+
+
+def unfiltered(stream: TextIO) -> TextIO:
+    """The stream below the filter, for a library that writes colors; `plain` must be applied to its texts."""
+    return stream.below if isinstance(stream, PlainStream) else stream

@@ -1,0 +1,115 @@
+"""Checks that run files which a topology names, without root: in a child process that has given root up.
+
+A stage, a model and an offload policy are Python files, and the check of such a file runs it. Its author must not
+become root by a check (docs/security.md). So a check by root runs no file. If it comes to one, the whole check is done
+again in a child process that is the user who called `sudo`, or `nobody`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import signal
+import sys
+from collections.abc import Callable, Mapping
+
+import typer
+
+from console import guard
+from hoverboard.contract.errors import InputError, MachineError
+from hoverboard.contract.plugins import FileNotRunError, without_running_files
+
+_NOBODY = 65534
+_SECONDS = 60  # a file that runs longer when it is imported is wrong
+_KEPT = ("LANG", "LC_ALL", "LC_CTYPE", "PATH", "TERM", "COLUMNS", "NO_COLOR", "HOVERBOARD_DEBUG")
+
+
+def user(environment: Mapping[str, str]) -> tuple[int, int]:
+    """(uid, gid) of who called `sudo`; those of `nobody` if no one did, or if the variables make no sense."""
+    uid, gid = environment.get("SUDO_UID", ""), environment.get("SUDO_GID", "")
+    if uid.isascii() and uid.isdigit() and gid.isascii() and gid.isdigit() and int(uid) > 0 and int(gid) > 0:
+        return int(uid), int(gid)
+    return _NOBODY, _NOBODY
+
+
+def checked(check: Callable[[], object], *, only_files: bool = False) -> int:
+    """Run a check that may run a user's files, and return the exit code of the command.
+
+    An ordinary user's check runs in this process, and raises its errors here. So does root's, if it comes to no file.
+
+    Args:
+        check: prints what it finds, or raises it.
+        only_files: return 0 without a check when it comes to no file; another place does it then.
+    """
+    if os.geteuid() != 0:
+        if not only_files:
+            check()
+        return 0
+    try:
+        with without_running_files():
+            check()
+    except FileNotRunError:
+        return in_child(check, *user(os.environ))
+    except InputError:
+        if not only_files:
+            raise
+    return 0
+
+
+def in_child(check: Callable[[], object], uid: int, gid: int) -> int:
+    """Run `check` in a child process of this user, and return its exit code; its output is the command's.
+
+    Raises:
+        MachineError: it did not end in time, or a signal ended it.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    child = os.fork()
+    if child == 0:
+        code = 70
+        try:
+            _become(uid, gid)
+            code = _code_of(check)
+            sys.stdout.flush()
+        finally:
+            os._exit(code)  # nothing of the parent's ends twice
+    try:
+        _, status = os.waitpid(child, 0)
+    except BaseException:  # Ctrl-C: the child has no terminal of its own
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        raise
+    code = os.waitstatus_to_exitcode(status)
+    if code < 0:
+        late = -code == signal.SIGALRM
+        raise MachineError(
+            f"the check did not end within {_SECONDS} s" if late else f"signal {-code} ended the check",
+            where="a file of the topology",
+            next_step="a file of a stage, model or policy defines a class, and does nothing else when it is imported",
+        )
+    return code
+
+
+def _become(uid: int, gid: int) -> None:
+    """Give root up for good, with all that the environment and open terminals would give."""
+    os.setsid()  # no terminal to type into (TIOCSTI)
+    os.setgroups([])
+    os.setresgid(gid, gid, gid)
+    os.setresuid(uid, uid, uid)
+    kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
+    os.environ.clear()
+    os.environ.update(kept)
+    with contextlib.suppress(KeyError):
+        os.environ["HOME"] = pwd.getpwuid(uid).pw_dir
+    sys.dont_write_bytecode = True
+    signal.alarm(_SECONDS)
+
+
+def _code_of(check: Callable[[], object]) -> int:
+    try:
+        with guard.report_errors():
+            check()
+    except typer.Exit as end:
+        return end.exit_code
+    return 0

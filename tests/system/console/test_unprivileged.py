@@ -1,0 +1,113 @@
+"""A check by root runs no file as root: planted files of a topology say who ran them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+COMMAND = [sys.executable, "-m", "console.cli"]
+POLICY = "from controllers.vmc.offload.policy import OffloadPolicy\nclass Mine(OffloadPolicy):\n    pass\n"
+STAGE = (
+    "class Mine:\n    name = 'mine'\n    def __init__(self, context, config): pass\n"
+    "    def process(self, batch): return batch\n    def tick(self, now): return []\n"
+    "    def deadline(self): return None\n"
+)
+MODEL = "from controllers.vmc.models.hoverboard import HoverboardModel\nclass Mine(HoverboardModel):\n    pass\n"
+KEYS = {
+    "policy": (POLICY, "offload_policy: planted.py:Mine"),
+    "stage": (STAGE, "stages: [{stage: planted.py}]"),
+    "model": (MODEL, "model: planted.py:Mine"),
+}
+TOPOLOGY = """name: planted
+hosts: 2
+hoverboards: 1
+{key}
+networks:
+  - {{name: blue, vni: 7, subnet: 10.0.0.0/24, vms: 2}}
+"""
+
+
+def plant(folder: Path, code: str, key: str) -> Path:
+    """A topology file that names a file, which writes down by whom it was run."""
+    (folder / "planted.py").write_text(
+        f"import os\nwith open({str(folder / 'ran')!r}, 'a') as ran: print(os.getuid(), file=ran)\n{code}"
+    )
+    file = folder / "planted.yaml"
+    file.write_text(TOPOLOGY.format(key=key))
+    return file
+
+
+def ran_as(folder: Path) -> set[int]:
+    ran = folder / "ran"
+    return set(map(int, ran.read_text().split())) if ran.exists() else set()
+
+
+def hoverboard(*words: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *map(str, words)], capture_output=True, text=True, timeout=150, check=False,
+        env=os.environ | environment,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def open_folder(state: Path) -> Iterator[Path]:
+    """A folder that every user may write, as a student's is to the student."""
+    with tempfile.TemporaryDirectory(prefix="hb", dir="/tmp") as name:
+        Path(name).chmod(0o777)
+        yield Path(name)
+
+
+@pytest.mark.parametrize("kind", KEYS)
+@pytest.mark.parametrize(("sudo", "uid"), [({}, 65534), ({"SUDO_UID": "64321", "SUDO_GID": "64321"}, 64321)])
+def test_check_runs_no_file_as_root(open_folder: Path, kind: str, sudo: dict[str, str], uid: int) -> None:
+    file = plant(open_folder, *KEYS[kind])
+    done = hoverboard("up", file, "--check", **sudo)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"{file}: fine")
+    assert ran_as(open_folder) == {uid}
+
+
+def test_check_tells_a_fault_that_only_running_shows(open_folder: Path) -> None:
+    file = plant(open_folder, "1 / 0\n", "offload_policy: planted.py:Mine")
+    done = hoverboard("up", file, "--check")
+    assert done.returncode == 2
+    assert "ZeroDivisionError" in done.stderr
+    assert "planted.py:3" in done.stderr
+
+
+def test_a_file_that_the_user_may_not_read_is_named(open_folder: Path) -> None:
+    file = plant(open_folder, *KEYS["policy"])
+    (open_folder / "planted.py").chmod(0o600)
+    done = hoverboard("up", file, "--check")
+    assert done.returncode == 2
+    assert "planted.py" in done.stderr
+    assert "uid 65534 may not read it" in done.stderr
+    assert "without sudo" in done.stderr
+
+
+def test_options_are_checked_in_the_same_way(open_folder: Path) -> None:
+    plant(open_folder, POLICY, "")
+    done = hoverboard("up", "two-hosts", "--check", "--offload-policy", open_folder / "planted.py:Mine")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert ran_as(open_folder) == {65534}
+
+
+def test_a_dry_run_runs_no_file_as_root(open_folder: Path, run_name: str) -> None:
+    """Nor does the holder, before it knows that the run cannot take the change."""
+    file = open_folder / "plain.yaml"
+    file.write_text(TOPOLOGY.format(key=""))
+    up = hoverboard("up", file, "--run", run_name, "--detach")
+    assert up.returncode == 0, up.stderr
+    for kind in ("stage", "model"):
+        planted = plant(open_folder, *KEYS[kind])
+        for options in (["--dry-run"], []):
+            done = hoverboard("apply", planted, "--run", run_name, *options)
+            assert done.returncode == 2
+            assert "cannot change while the run is up" in done.stderr
+    assert ran_as(open_folder) == {65534}, "the dry runs, as nobody; the holder never"

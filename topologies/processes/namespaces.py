@@ -1,0 +1,140 @@
+"""Host names of nodes, files that only a node sees, and the command that enters all namespaces of a node.
+
+A node has a network, a mount and a UTS namespace of its own. Nothing here changes the machine's own host name or files:
+each function checks first that it is in a namespace of a node.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import shutil
+import socket
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from hoverboard.contract.errors import MachineError
+
+# linux/sched.h, linux/mount.h
+_CLONE_FS, _CLONE_NEWNS, _CLONE_NEWUTS = 0x200, 0x20000, 0x4000000
+_RDONLY, _NOSUID, _NODEV, _NOEXEC, _REMOUNT, _BIND, _REC, _PRIVATE = 1, 2, 4, 8, 32, 4096, 16384, 1 << 18
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def entering(pid: int, *, detached: bool = False) -> list[str]:
+    """The first words of a command that runs in all namespaces of the node that the process `pid` keeps.
+
+    mnexec enters the network and the mount namespace, and stays in the caller's working directory. It knows no UTS
+    namespace, so nsenter enters that one. Both become the command in the end: its pid is the pid of the first.
+
+    Args:
+        pid: the process.
+        detached: without the caller's terminal, as Mininet's `popen` does.
+
+    Raises:
+        MachineError: one of the two is not installed.
+    """
+    for tool, package in (("mnexec", "mininet"), ("nsenter", "util-linux")):
+        if shutil.which(tool) is None:
+            raise MachineError(f"{tool} is not installed", next_step=f"apt-get install {package}")
+    return [*entering_uts(pid), "mnexec", "-da" if detached else "-a", str(pid)]
+
+
+def entering_uts(pid: int) -> list[str]:
+    """The first words of a command that runs in the UTS namespace of a node only: it sees the node's host name."""
+    return ["nsenter", "--target", str(pid), "--uts"]
+
+
+@contextlib.contextmanager
+def host_name(name: str) -> Iterator[None]:
+    """Run the block in a new UTS namespace with this host name; processes that the block starts stay in it.
+
+    Only the calling thread enters it.
+
+    Raises:
+        MachineError: the kernel rejects the namespace or the name.
+    """
+    home = os.open("/proc/thread-self/ns/uts", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        _check(_libc.unshare(_CLONE_NEWUTS), f"cannot make a namespace for the host name {name}")
+        try:
+            socket.sethostname(name)
+            yield
+        finally:
+            _check(_libc.setns(home, _CLONE_NEWUTS), "cannot return from the namespace of a host name")
+    finally:
+        os.close(home)
+
+
+def bind_files(pid: int, files: Mapping[Path, Path]) -> None:
+    """Show other files in place of the machine's, read-only, in the mount namespace of a process and nowhere else.
+
+    A target that this machine does not have is left out: nothing can be put in its place without writing to it.
+
+    Args:
+        pid: the process; its mount namespace is a node's own, and has the directories of the run.
+        files: target -> the file that is seen there. Its content may change later, and its name may be removed.
+
+    Raises:
+        MachineError: the process is gone, has the same mount namespace as we, or the kernel rejects a mount.
+    """
+    failures: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            _enter_mounts(pid)
+            for target, source in files.items():
+                if target.exists():
+                    _bind(target, source)
+        except BaseException as error:
+            failures.append(error)
+
+    # A thread of its own: it cannot come back, because its working directory is another one in there.
+    thread = threading.Thread(target=work, name="bind")
+    thread.start()
+    thread.join()
+    if failures:
+        raise failures[0]
+
+
+def _enter_mounts(pid: int) -> None:
+    try:
+        target = os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise MachineError(
+            "the process that keeps the namespaces of a node has ended", where=f"pid {pid}",
+            next_step="see `hoverboard status`",
+        ) from error  # fmt: skip
+    try:
+        if os.path.samestat(os.fstat(target), os.stat("/proc/thread-self/ns/mnt")):
+            raise MachineError(
+                "a node has no mount namespace of its own: no file is changed", where=f"pid {pid}",
+                next_step="check that `mnexec -n true` works on this machine",
+            )  # fmt: skip
+        # The kernel lets a thread change its mount namespace once it shares no working directory with others.
+        _check(_libc.unshare(_CLONE_FS), "cannot separate a thread")
+        _check(_libc.setns(target, _CLONE_NEWNS), "cannot enter a mount namespace")
+    finally:
+        os.close(target)
+    # What is mounted here stays here. mnexec has done this already, and only prints a line when it fails.
+    _mount(None, "/", _REC | _PRIVATE)
+
+
+def _bind(target: Path, source: Path) -> None:
+    _mount(str(source), str(target), _BIND)
+    kept = os.statvfs(target).f_flag & (_NOSUID | _NODEV | _NOEXEC)
+    _mount(None, str(target), _BIND | _REMOUNT | _RDONLY | kept)
+
+
+def _mount(source: str | None, target: str, flags: int) -> None:
+    place = None if source is None else os.fsencode(source)
+    _check(_libc.mount(place, os.fsencode(target), None, flags, None), f"cannot mount on {target}")
+
+
+def _check(result: int, what: str) -> None:
+    if result != 0:
+        raise MachineError(
+            f"{what}: {os.strerror(ctypes.get_errno())}", next_step="run as root, outside of a restricted container"
+        )
