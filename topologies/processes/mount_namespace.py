@@ -16,7 +16,9 @@ from typing import TypeVar
 from hoverboard.contract.errors import MachineError
 
 _CLONE_FS, _CLONE_NEWNS = 0x200, 0x20000  # linux/sched.h
-_MS_BIND, _MS_REC, _MS_PRIVATE = 0x1000, 0x4000, 1 << 18  # linux/mount.h
+# linux/mount.h
+_MS_BIND, _MS_REC, _MS_PRIVATE = 0x1000, 0x4000, 1 << 18
+_MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_REMOUNT = 1, 2, 4, 8, 32
 
 _libc = ctypes.CDLL(None, use_errno=True)
 R = TypeVar("R")
@@ -28,12 +30,17 @@ def run_inside(pid: int, work: Callable[[], R]) -> R:
     A new thread does it, and ends then. The kernel lets no thread enter that shares its root directory with others.
 
     Raises:
-        MachineError: the namespace cannot be entered, or is our own.
-        FileNotFoundError: the process is gone.
+        MachineError: the process is gone, its namespace is our own, or cannot be entered.
     """
 
     def enter_and_work() -> R:
-        target = os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            target = os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise MachineError(
+                "the process that keeps the namespaces of a node has ended", where=f"pid {pid}",
+                next_step="see `hoverboard status`",
+            ) from error  # fmt: skip
         try:
             if os.path.samestat(os.fstat(target), os.stat("/proc/thread-self/ns/mnt")):
                 raise MachineError(
@@ -52,14 +59,23 @@ def run_inside(pid: int, work: Callable[[], R]) -> R:
         return thread.submit(enter_and_work).result()
 
 
-def bind(source: str | Path, target: str | Path) -> None:
+def bind(source: str | Path, target: str | Path, *, read_only: bool = False) -> None:
     """Show `source` at `target`, with what is mounted below it; both are files, or both are directories.
+
+    Args:
+        source: the file or directory. Its content may change later, and its name may be removed.
+        target: where it is shown.
+        read_only: it cannot be written to at `target`.
 
     Raises:
         MachineError: the kernel rejects it.
         FileNotFoundError: `source` is gone.
     """
     _check(_mount(source, target, _MS_BIND | _MS_REC), f"show {source} at {target}")
+    if read_only:
+        kept = os.statvfs(target).f_flag & (_MS_NOSUID | _MS_NODEV | _MS_NOEXEC)
+        flags = _MS_BIND | _MS_REMOUNT | _MS_RDONLY | kept
+        _check(_mount(None, target, flags), f"make {target} read-only")
 
 
 def cover(directory: Path) -> None:
