@@ -23,8 +23,8 @@ from hoverboard.contract.generations import facts
 from hoverboard.host.control.host_client import HostClient
 from hoverboard.rpc.channel import Channel, Deadline
 from topologies.client.run_client import RunClient
+from topologies.namespaces.entering import entering
 from topologies.processes.launcher import python
-from topologies.processes.namespaces import entering
 
 if TYPE_CHECKING:
     from hoverboard.contract.node_documents import CaptureSummary, EngineLatencies

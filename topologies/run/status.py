@@ -18,8 +18,8 @@ from hoverboard.contract.openflow.flow_names import FlowNames, cause, purpose
 from hoverboard.contract.openflow.pipeline import BRIDGE, drop_reason, kind_of
 from hoverboard.host.control.host_client import HostClient
 from topologies.cluster.cluster_management import STATUS_TIMEOUT
-from topologies.emulation.guest_cpu import guest_seconds
 from topologies.emulation.nodes import Server
+from topologies.guests.guest_cpu import guest_seconds
 from topologies.run.notices import notices
 from topologies.run.run import Run
 from topologies.spec.topology import FABRIC, NetworkSpec, ServerSpec, VMSpec

@@ -18,7 +18,7 @@ from hoverboard.contract.errors import MachineError
 from tests.system.runs.run_pings import ping
 from tests.waiting import until
 from topologies.emulation import ovs_daemons
-from topologies.processes import mount_namespace
+from topologies.namespaces import mount_namespace
 from topologies.run.testbed import Testbed
 
 pytestmark = pytest.mark.timeout(120)

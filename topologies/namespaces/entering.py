@@ -14,7 +14,7 @@ from pathlib import Path
 
 from hoverboard import programs
 from hoverboard.contract.errors import MachineError
-from topologies.processes import mount_namespace
+from topologies.namespaces import mount_namespace
 
 _CLONE_NEWUTS = 0x4000000  # linux/sched.h
 _libc = ctypes.CDLL(None, use_errno=True)
