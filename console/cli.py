@@ -21,6 +21,7 @@ from console.verbs import (
     flows,
     latency,
     model,
+    offload,
     offloads,
     prompt,
     python,
@@ -75,6 +76,7 @@ app.command("capture")(capture.capture)
 app.command("latency")(latency.latency)
 app.add_typer(vm.app, name="vm")
 app.add_typer(model.app, name="model")
+app.add_typer(offload.app, name="offload")
 app.command("apply")(apply.apply)
 app.command("down")(down.down)
 app.add_typer(experiment.app, name="experiment")

@@ -15,9 +15,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from typing_extensions import Unpack
+
 from hoverboard.contract.entities import Dataplane
 from hoverboard.contract.errors import HoverboardError, InputError
 from hoverboard.contract.openflow.tables import TUNNEL_PORT_NAME
+from topologies.changes.placement import VMValues
 from topologies.emulation import switch_commands
 from topologies.emulation.mininet_classes import Mininet, mininet_error, mininet_output
 from topologies.emulation.nodes import Server, VirtualMachine
@@ -130,15 +133,18 @@ class HoverboardNet(Mininet):
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def addVM(self, network: str, name: str | None = None, host: str | None = None) -> VirtualMachine:
+    def addVM(
+        self, network: str, name: str | None = None, host: str | None = None, **values: Unpack[VMValues]
+    ) -> VirtualMachine:
         """Add a VM to the running network; return when its gateway answers.
 
         Args:
             network: name of the network.
             name: default: the network's name with the next number.
             host: default: the host with the fewest VMs.
+            values: ip, ip6, tags and rate, as in a topology file.
         """
-        spec = self.testbed.add_vm(network, name, host)
+        spec = self.testbed.add_vm(network, name, host, **values)
         node = self.testbed.node(spec.name)
         assert isinstance(node, VirtualMachine)
         self.nameToNode[spec.name] = node

@@ -26,8 +26,8 @@ def execute(
     runs.need_root("exec")
     given = split_command(command)
     from topologies.client.run_client import RunClient
-    from topologies.processes.namespaces import entering
-    from topologies.processes.users import as_user
+    from topologies.namespaces.entering import entering
+    from topologies.namespaces.users import as_user
 
     name = given.user or user
     argv = given.argv if name is None else [*as_user(name), *given.argv]
@@ -62,7 +62,7 @@ def split_command(words: list[str]) -> Words:
     found, rest = dict[str, str](), list(words)
     while rest:
         option, is_whole, value = rest[0].partition("=")
-        if option not in ("--run", "--as") or not (is_whole or len(rest) > 1):
+        if option not in ("--run", "--as") or not (is_whole or (len(rest) > 1 and rest[1] != "--")):
             break
         found[option] = value if is_whole else rest[1]
         rest = rest[1:] if is_whole else rest[2:]

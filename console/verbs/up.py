@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
+import warnings
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -12,8 +12,9 @@ import typer
 
 from console import guard, runs, unprivileged
 from console.show.json_output import print_json
+from console.show.notices import count_warnings, show_warnings
 from console.verbs.options import Json, NewRun, resolve_model
-from hoverboard.contract.errors import InputError
+from hoverboard.contract.errors import HoverboardWarning, InputError
 from hoverboard.contract.generations import Dataplane
 from hoverboard.contract.models import choices
 
@@ -43,6 +44,14 @@ OffloadPolicyOption = Annotated[
     str | None,
     typer.Option("--offload-policy", metavar="FILE.py:CLASS", help="Your own offload policy (docs/models.md)."),
 ]
+
+OffloadThresholdOption = Annotated[
+    str | None,
+    typer.Option(
+        "--offload-threshold", metavar="RATE",
+        help="Offload a VM pair that sends more than this rate, such as 100kbit, instead of the file's.",
+    ),
+]  # fmt: skip
 
 # One process for each role: docs/control-plane.md.
 _NEEDS_PROCESSES = "Needs `--control-plane processes`."
@@ -87,6 +96,7 @@ def up(
     dataplane: DataplaneOption = None,
     scheduling: SchedulingOption = None,
     offload_policy: OffloadPolicyOption = None,
+    offload_threshold: OffloadThresholdOption = None,
     control_plane: ControlPlaneOption = None,
     partitions: PartitionsOption = None,
     replicas: ReplicasOption = None,
@@ -99,7 +109,10 @@ def up(
     as_json: Json = False,
 ) -> None:
     """Bring a topology up as a run. Without --detach you get a prompt. Leaving it takes the run down."""
-    options = {"model": model, "dataplane": dataplane, "scheduling": scheduling, "offload_policy": offload_policy}
+    options = {
+        "model": model, "dataplane": dataplane, "scheduling": scheduling, "offload_policy": offload_policy,
+        "offload_threshold": offload_threshold,
+    }  # fmt: skip
     control: dict[str, Any] = {
         "control_plane": control_plane, "partitions": partitions, "replicas": replicas, "front_ends": front_ends,
         "store": store,
@@ -135,8 +148,10 @@ def up(
                 given, run=name, control=control, progress=progress, last_chance=signals.ignore, **options
             )
         _print_notes(external.notes(topology))
+        found = [notice.document() for notice in topology.notices]
+        show_warnings(found)
         if as_json:
-            print_json(ready)
+            print_json({**ready, "warnings": found})
         else:
             print(f"run {name!r} is up; end it with: hoverboard down --run {name}")
 
@@ -163,12 +178,15 @@ def _print_check(
         "hoverboards": len(topology.hoverboards),
         "networks": len(topology.networks),
         "vms": len(topology.vms),
+        "warnings": [notice.document() for notice in topology.notices],
     }
+    show_warnings(found["warnings"])
     if as_json:
         print_json(found)
     else:
+        verdict = count_warnings(len(found["warnings"])) if found["warnings"] else "fine"
         print(
-            f"{file}: fine: {_count(found['hosts'], 'host')}, {_count(found['hoverboards'], 'Hoverboard')}, "
+            f"{file}: {verdict}: {_count(found['hosts'], 'host')}, {_count(found['hoverboards'], 'Hoverboard')}, "
             f"{_count(found['networks'], 'network')}, {_count(found['vms'], 'VM')}, model {topology.model}"
         )
 
@@ -184,8 +202,10 @@ def _print_notes(notes: Iterable[str]) -> None:
 
 
 def _absolute(policy: str | None) -> str | None:
-    """The absolute path of an offload policy."""
-    return None if policy is None else os.path.abspath(policy)
+    """The absolute path of an offload policy; "built-in" is none."""
+    from hoverboard.contract.plugins import absolute
+
+    return None if policy is None else absolute(policy)
 
 
 def foreground(file: str, run: str | None, command: Callable[..., object], **options: Any) -> int:
@@ -202,12 +222,14 @@ def foreground(file: str, run: str | None, command: Callable[..., object], **opt
     from topologies.run.testbed import Testbed
     from topologies.spec import external
 
+    warnings.simplefilter("ignore", HoverboardWarning)  # they are printed below
     testbed = Testbed(file, run=run, **options)
     with guard.ended_by_signals():
         try:
             with PhaseProgress() as progress:
                 testbed.up(progress)
             _print_notes(external.notes(testbed.topology))
+            show_warnings(notice.document() for notice in testbed.topology.notices)
             return hold(testbed, command)
         finally:
             try:

@@ -22,7 +22,7 @@ from hoverboard.contract.wire.fabric_pb2_grpc import FabricManagerStub
 
 if TYPE_CHECKING:
     from hoverboard.contract.change_documents import ModelBegun, Plan
-    from hoverboard.contract.documents import Offload, PlaneStatus
+    from hoverboard.contract.documents import Offload, OffloadPolicyStatus, PlaneStatus
 
 
 _REQUEST_TIMEOUT = 60.0  # seconds; enough for a full update of 100,000 VMs, short enough to notice a dead control plane
@@ -128,9 +128,9 @@ class FabricClient:
         """
         return cast("Plan", self._document(self._stub.Plan, diff_request(upsert, remove, expected_version), timeout))
 
-    def entities(self, kind: str = "") -> dict[str, Any]:
+    def entities(self, kind: str = "", timeout: float = _REQUEST_TIMEOUT) -> dict[str, Any]:
         """{"version", "entities": [{"type", "name", ..}]}: all entities, or those of one type."""
-        return self._document(self._stub.List, pb.EntityRef(type=kind))
+        return self._document(self._stub.List, pb.EntityRef(type=kind), timeout)
 
     def status(self, timeout: float = _REQUEST_TIMEOUT) -> PlaneStatus:
         """The control plane's status document; RunError if no answer comes within `timeout` seconds."""
@@ -150,6 +150,15 @@ class FabricClient:
             RunError: another change is in progress, or the control plane does not answer.
         """
         return cast("ModelBegun", self._document(self._stub.SetModel, pb.SetModelRequest(model=model)))
+
+    def set_offload(self, settings: pb.OffloadSettings) -> OffloadPolicyStatus:
+        """Change the offload policy and its settings; return the document of the new one. Offloads stay.
+
+        Raises:
+            InputError: a value is wrong, or the policy's class cannot be used.
+            RunError: the control plane does not answer.
+        """
+        return cast("OffloadPolicyStatus", self._document(self._stub.SetOffload, settings))
 
     def close(self) -> None:
         """Close the channel."""

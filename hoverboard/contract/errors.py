@@ -36,6 +36,10 @@ class HoverboardError(Exception):
         return f"{text}\n  -> {self.next_step}" if self.next_step else text
 
 
+class HoverboardWarning(UserWarning):
+    """A part of a topology has no effect, such as a firewall rule for a tag that no VM has; the run comes up."""
+
+
 class InputError(HoverboardError):
     """A file, a command line or a request is wrong."""
 
@@ -68,3 +72,8 @@ class MeasurementError(HoverboardError):
     """A measurement ended without a result; the message has the tool's own text."""
 
     exit_code = 6
+
+
+def counted(number: int, noun: str, plural: str | None = None) -> str:
+    """A number and its noun in a message: "1 VM", "2 VMs"; `plural` for a noun that does not only take an s."""
+    return f"{number} {noun}" if number == 1 else f"{number} {plural or noun + 's'}"

@@ -106,6 +106,9 @@ def load_class(reference: str, base: type[Any], where: str = "", *, noun: str, n
         if kind.__module__ == module.__name__ and name == kind.__name__ and not inspect.isabstract(kind)
     )
     if not own:
+        for name, kind in fitting.items():
+            if kind.__module__ == module.__name__ and inspect.isabstract(kind):
+                return _named(module, name, fitting, place, noun, next_step)  # it says what the class lacks
         raise InputError(f"the file has no {noun}", where=place, next_step=next_step)
     if len(own) > 1:
         raise InputError(

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 
 from hoverboard.contract.openflow.pipeline import BRIDGE, TUNNEL_PORT, Kind, kind_of, vni_of
+from hoverboard.contract.openflow.tables import cookie as flow_cookie
+from hoverboard.contract.openflow.tables import rule_of
 
 # Megaflow fields that a flow key holds, so that an entry for the key may depend on them. Tunnel fields are, too.
 _IN_KEY = frozenset(
@@ -86,6 +88,7 @@ class TraceResult:
         matched: False if no flow matched in the last table, as in a switch without a program.
         metadata: the values of the metadata register at each lookup of a table. None: an action that is not known here
             came before a lookup, so that any field may have had any value.
+        rule: number of the firewall rule that the last flow is made from; 0: from none.
     """
 
     kind: Kind | None
@@ -99,6 +102,12 @@ class TraceResult:
     cacheable: bool
     matched: bool = True
     metadata: frozenset[int] | None = None
+    rule: int = 0
+
+    @property
+    def cookie(self) -> int:
+        """The cookie of the last flow, without its share; 0 if the flow is not of the pipeline."""
+        return 0 if self.kind is None else flow_cookie(self.kind, self.vni, self.rule)
 
 
 class _Register:
@@ -201,4 +210,5 @@ def parse_trace(text: str) -> TraceResult:
         cacheable=not needed - _PORTS and outputs < 2,
         matched=matched,
         metadata=register.values(),
+        rule=rule_of(cookie),
     )  # fmt: skip

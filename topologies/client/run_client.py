@@ -24,9 +24,10 @@ from topologies.processes.process_table import LinuxProcesses, Process
 from topologies.processes.run_directory import RunDirectory, RunLock, existing, is_held, run_names, state_dir
 
 if TYPE_CHECKING:
-    from hoverboard.contract.change_documents import AddedVM, Applied, ModelChange, Ready
+    from hoverboard.contract.change_documents import AddedVM, Applied, ModelChange, OffloadChange, Ready, RemovedVM
     from hoverboard.contract.documents import Offload, Status
     from hoverboard.contract.node_documents import Flows, Node, Wiring
+    from hoverboard.contract.openflow.flow_names import NamesDocument
     from topologies.spec.schema import TopologyText
 
 
@@ -82,8 +83,12 @@ class RunClient:
         return cast("Node", self.call("node_status", node=node))
 
     def flows(self, node: str) -> Flows:
-        """The flows of a node: {"node", "openflow": [line], "entries": [flow-table entry]}."""
+        """The flows of a node, as `hoverboard flows NODE --json` shows them."""
         return cast("Flows", self.call("flows", node=node))
+
+    def flow_names(self) -> NamesDocument:
+        """The names of networks and firewall rules, for the words about drops in a capture."""
+        return cast("NamesDocument", self.call("flow_names"))
 
     def offloads(self) -> list[Offload]:
         """VM pairs that are offloaded now."""
@@ -97,17 +102,31 @@ class RunClient:
         """The nodes and the links between them, as Mininet's verbs need them."""
         return cast("Wiring", self.call("wiring"))
 
-    def add_vm(self, network: str, name: str | None = None, host: str | None = None) -> AddedVM:
-        """Add a VM; return {"name", "network", "ip", "host", "mac"} when its gateway answers."""
-        return cast("AddedVM", self.call("add_vm", network=network, name=name, host=host))  # tour: vm 1
+    def add_vm(self, network: str, name: str | None = None, host: str | None = None, **values: Any) -> AddedVM:
+        """Add a VM; return its document when its gateway answers.
 
-    def remove_vm(self, name: str) -> None:
-        """Remove a VM."""
-        self.call("remove_vm", name=name)
+        Args:
+            network: name of the network.
+            name: default: the network's name with the next number.
+            host: default: the host with the fewest VMs.
+            values: ip, ip6, tags and rate, as `topologies.changes.placement.plan_vm` takes them.
+        """
+        return cast("AddedVM", self.call("add_vm", network=network, name=name, host=host, **values))  # tour: vm 1
+
+    def remove_vm(self, name: str) -> RemovedVM:
+        """Remove a VM; return the names that match nothing because of that."""
+        return cast("RemovedVM", self.call("remove_vm", name=name))
 
     def set_model(self, model: str) -> ModelChange:
         """Change to another programming model; return {"model", "from", "seconds"} when it is done."""
         return cast("ModelChange", self.call("set_model", model=absolute(model, Path())))
+
+    def set_offload(self, **values: Any) -> OffloadChange:
+        """Change the offload policy and its settings (`topologies.changes.offload_change.OffloadValues`)."""
+        policy = values.get("policy")
+        if policy is not None:
+            values["policy"] = absolute(policy, Path())
+        return cast("OffloadChange", self.call("set_offload", **values))
 
     def apply(self, *, text: str, source: str, name: str, base: str, dry_run: bool) -> Applied:
         """Change the run to the topology file with this text; return the plan (`topologies.run.apply.apply`).
@@ -135,6 +154,7 @@ def start_detached(
     dataplane: str | None = None,
     scheduling: str | None = None,
     offload_policy: str | None = None,
+    offload_threshold: str | None = None,
     control: Mapping[str, object] | None = None,
     progress: Progress | None = None,
     last_chance: Callable[[], None] = lambda: None,
@@ -150,6 +170,7 @@ def start_detached(
         dataplane: instead of the topology's, for all nodes.
         scheduling: instead of the topology's.
         offload_policy: instead of the topology's.
+        offload_threshold: instead of the topology's, such as "100kbit".
         control: arguments of `topologies.cluster.control_processes.ControlLayout.of`.
         progress: called as phases of the start advance.
         last_chance: called when the run is up; what it raises takes the run down.
@@ -168,6 +189,7 @@ def start_detached(
         "dataplane": dataplane,
         "scheduling": scheduling,
         "offload-policy": offload_policy,
+        "offload-threshold": offload_threshold,
     }
     options |= {name.replace("_", "-"): value for name, value in (control or {}).items()}
     words = [word for name, value in options.items() if value is not None for word in (f"--{name}", str(value))]

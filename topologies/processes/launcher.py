@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import subprocess
 import sys
 import threading
@@ -11,8 +12,8 @@ from pathlib import Path
 from typing import IO
 
 from hoverboard.contract.errors import RunError
+from topologies.namespaces.entering import entering, host_name
 from topologies.processes.ledger import Ledger
-from topologies.processes.namespaces import entering, host_name
 
 PRIVATE_UMASK = 0o077  # of every process of a run
 _NAMESPACE_TIMEOUT = 60.0
@@ -32,6 +33,17 @@ def python(module: str, *arguments: str) -> list[str]:
     unset = ["PYTHONHOME"] if ours else sorted(name for name in os.environ if name.startswith("PYTHON"))
     command = [sys.executable, "-P", "-s", "-m", module, *arguments]
     return ["env", *(f"--unset={name}" for name in unset), f"PYTHONPATH={path}", *command]
+
+
+def end_of(child: subprocess.Popen[bytes]) -> str | None:
+    """How a child has ended, such as "SIGKILL" or "exit code 1"; None: it has not ended."""
+    code = child.poll()
+    if code is None or code >= 0:
+        return None if code is None else f"exit code {code}"
+    try:
+        return signal.Signals(-code).name
+    except ValueError:
+        return f"signal {-code}"
 
 
 class Launcher:

@@ -16,11 +16,12 @@ import signal
 import socket
 import sys
 import threading
+import warnings
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from hoverboard.contract.errors import HoverboardError
+from hoverboard.contract.errors import HoverboardError, HoverboardWarning
 from hoverboard.rpc.errors import error_to_json
 from topologies.cluster.control_processes import ControlLayout
 from topologies.run.testbed import Testbed
@@ -45,12 +46,14 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--dataplane")
     parser.add_argument("--scheduling")
     parser.add_argument("--offload-policy")
+    parser.add_argument("--offload-threshold")
     parser.add_argument("--control-plane")
     for option in ("--partitions", "--replicas", "--front-ends"):
         parser.add_argument(option, type=int)
     parser.add_argument("--store")
     parser.add_argument("--report", type=int, required=True, help="file descriptor of the socket to the starter")
     args = parser.parse_args(argv)
+    warnings.simplefilter("ignore", HoverboardWarning)  # the command line shows them
     # Leave parent and terminal: no process has to wait for us.
     if os.fork():
         os._exit(0)
@@ -67,6 +70,7 @@ def main(argv: list[str] | None = None) -> int:
             dataplane=args.dataplane,
             scheduling=args.scheduling,
             offload_policy=args.offload_policy,
+            offload_threshold=args.offload_threshold,
             control=ControlLayout.of(
                 args.control_plane, partitions=args.partitions, replicas=args.replicas, front_ends=args.front_ends,
                 store=args.store,

@@ -22,7 +22,7 @@ from hoverboard.host.control.host_client import COMPILING, HostClient, HostConfi
 from topologies.emulation.nodes import Server
 from topologies.processes.deadlines import wait_for, wait_sockets
 from topologies.processes.failed_logs import last_lines
-from topologies.processes.launcher import Launcher, python
+from topologies.processes.launcher import Launcher, end_of, python
 from topologies.processes.process_table import Process, cpu_seconds, start_time
 from topologies.processes.run_directory import RunDirectory
 from topologies.spec.topology import UNDERLAY, Topology, shared_fields
@@ -90,6 +90,10 @@ class HostProcesses:
     def nursery_pid(self) -> int | None:
         """Pid of the nursery; None before its start."""
         return None if self._nursery is None else self._nursery.pid
+
+    def why_nursery_ended(self) -> str | None:
+        """How the nursery has ended; None: it has not, or it was never started."""
+        return None if self._nursery is None else end_of(self._nursery)
 
     def wait_nursery(self, note: Callable[[str], None] = lambda _: None) -> None:
         """Wait until the nursery can fork host processes, as long as it works: it may compile for minutes.

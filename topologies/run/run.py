@@ -26,7 +26,7 @@ from topologies.emulation.emulated_network import EmulatedNetwork
 from topologies.emulation.nodes import Server
 from topologies.emulation.ovs_daemons import DATABASE, SWITCH, start_daemon, wait_daemon
 from topologies.processes import failed_logs, ledger, marks
-from topologies.processes.launcher import Launcher
+from topologies.processes.launcher import Launcher, end_of
 from topologies.processes.phases import PhaseClock, Progress
 from topologies.processes.process_table import LinuxProcesses, Process, identified, start_time
 from topologies.processes.run_directory import RunDirectory, RunLock
@@ -216,7 +216,8 @@ class Run:
         """Restart from now on what dies: control plane, switches, nursery, engines, host processes."""
         watch = self.supervisor.watch
         self.cluster.supervise(self.supervisor)
-        forked = [watch(NURSERY, None, lambda: identified(self.hosts.nursery_pid), self.hosts.restart_nursery)]
+        nursery = partial(watch, NURSERY, None, lambda: identified(self.hosts.nursery_pid), self.hosts.restart_nursery)
+        forked = [nursery(why=self.hosts.why_nursery_ended)]
         with_engines = list(forked)
         if self.hosts.engines is not None:
             with_engines.append(watch(ENGINES, None, lambda: self.hosts.engines, self._restart_engines, forked))
@@ -224,7 +225,8 @@ class Run:
             needs: list[WatchedProcess] = []
             for name in (DATABASE, SWITCH):  # the switch needs its database
                 restart = partial(self._restart_daemon, server, name)
-                needs = [watch(name, server.name, partial(_daemon, server, name), restart, needs)]
+                why = partial(_why_ended, server, name)
+                needs = [watch(name, server.name, partial(_daemon, server, name), restart, needs, why)]
             needs = with_engines if facts(server.spec.dataplane).carrier == "engines" else forked
             watch(HOST_PROCESS, server.name, partial(_host_process, server), partial(self._restart_host, server), needs)
 
@@ -332,6 +334,10 @@ class Run:
 
 def _daemon(server: Server, name: str) -> Process | None:
     return identified(server.daemons[name].pid)
+
+
+def _why_ended(server: Server, name: str) -> str | None:
+    return end_of(server.daemons[name])
 
 
 def _host_process(server: Server) -> Process | None:

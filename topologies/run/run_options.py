@@ -5,14 +5,13 @@ Reads the files of a model or an offload policy, and nothing else. It starts and
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from typing import get_args
 
-from controllers.vmc.offload.policy_file import find_policy
 from hoverboard.contract.entities import Dataplane, Scheduling
 from hoverboard.contract.errors import InputError
 from hoverboard.contract.generations import NAMES
+from topologies.changes.offload_change import with_offload
 from topologies.cluster.control_processes import ControlLayout
 from topologies.cluster.region_checks import check_regions
 from topologies.processes.run_directory import RunDirectory
@@ -26,6 +25,7 @@ def with_options(
     dataplane: Dataplane | None = None,
     scheduling: Scheduling | None = None,
     offload_policy: str | None = None,
+    offload_threshold: str | None = None,
 ) -> Topology:
     """The topology with these in place of what it says; None: as it says.
 
@@ -34,7 +34,8 @@ def with_options(
         model: a programming model by name, or FILE.py:Class.
         dataplane: the generation of all hosts.
         scheduling: the scheduling of the engines.
-        offload_policy: FILE.py:Class; a relative path is taken from the current directory.
+        offload_policy: FILE.py:Class; a relative path is taken from the current directory; or "built-in".
+        offload_threshold: a rate such as "100kbit".
 
     Raises:
         InputError: a file has no such class, or the values do not go together.
@@ -44,9 +45,8 @@ def with_options(
             raise InputError(f"{value!r} is no {where}", where=where, next_step=f"use one of: {', '.join(known)}")
     if model is not None:
         topology = replace(topology, model=check_model(topology, model))
-    if offload_policy is not None:
-        find_policy(offload_policy)
-        topology = replace(topology, offload=replace(topology.offload, policy=os.path.abspath(offload_policy)))
+    if offload_policy is not None or offload_threshold is not None:
+        topology = with_offload(topology, {"policy": offload_policy, "threshold": offload_threshold})
     if dataplane is not None:
         topology = topology.with_dataplane(dataplane)
     if scheduling is not None:

@@ -35,6 +35,11 @@ from topologies.spec.yaml_reader import Path, Positions
 Policy = Route | FirewallRule | LoadBalancer
 
 
+# An empty list would read as "nobody" and mean "everybody".
+_SomeTags = Annotated[Tags, Field(min_length=1)]
+_SomePorts = Annotated[Ports, Field(min_length=1)]
+
+
 class _Keys(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
@@ -50,15 +55,15 @@ class RuleKeys(_Keys):
     priority: Annotated[int, Field(ge=0, le=MAX_RULE_PRIORITY, strict=True)] = Field(
         1000, description="the matching rule with the lowest number decides"
     )
-    targets: Tags = Field(
+    targets: _SomeTags = Field(
         (), description="tags: the rule is for VMs of the network that have one of them; default: for all its VMs"
     )
-    prefixes: Annotated[tuple[IPv4Network | IPv6Network, ...], Field(max_length=MAX_PREFIXES)] = Field(
+    prefixes: Annotated[tuple[IPv4Network | IPv6Network, ...], Field(min_length=1, max_length=MAX_PREFIXES)] = Field(
         (), description="the other end is an address in one of these; neither prefixes nor tags: anywhere"
     )
-    tags: Tags = Field((), description="or the other end is a VM of the network that has one of these tags")
+    tags: _SomeTags = Field((), description="or the other end is a VM of the network that has one of these tags")
     protocol: Literal["any", "tcp", "udp", "icmp", "icmpv6"] = "any"
-    ports: Ports = Field((), description="destination ports such as 22 or 8000-8099; default: any")
+    ports: _SomePorts = Field((), description="destination ports such as 22 or 8000-8099; default: any")
 
 
 class FirewallKeys(_Keys):
@@ -78,7 +83,7 @@ class BalancerKeys(_Keys):
         description="names of VMs of the network"
     )
     protocol: Literal["any", "tcp", "udp"] = "any"
-    ports: Ports = Field((), description="destination ports such as 80 or 8000-8099; default: all")
+    ports: _SomePorts = Field((), description="destination ports such as 80 or 8000-8099; default: all")
 
 
 class RouteKeys(_Keys):
@@ -167,6 +172,10 @@ class PolicyReader:
                 field = (refused.where or "").rpartition(".")[2]
                 place = self._places[entity.TYPE, entity.name]
                 self._fault((*place, field), refused.what, refused.next_step or "correct the value")
+
+    def place(self, kind: str, name: str) -> Path:
+        """The path of a policy in the file."""
+        return self._places[kind, name]
 
     def _fault(self, path: Path, what: str, next_step: str) -> None:
         self.faults.append(self._positions.fault(path, what, next_step))

@@ -7,6 +7,7 @@ A file is checked completely before anything starts. All faults are reported at 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypedDict
@@ -16,6 +17,7 @@ from pydantic import ValidationError
 
 from hoverboard.contract.errors import InputError
 from hoverboard.text_files import read_text
+from topologies.references.names import Notice
 from topologies.spec import yaml_reader
 from topologies.spec.faults import Fault, TopologyFileError
 from topologies.spec.key_faults import cut_out, fault_of, path_of
@@ -137,6 +139,7 @@ def _checked(
     running: Topology | None,
 ) -> Topology:
     faulty_keys: set[str] = set()
+    cut: list[yaml_reader.Path] = []
     keys = None
     # Cut out each wrong part and check again: so the faults of all other parts are reported, too.
     for _ in range(_MAX_FAULTS):
@@ -146,20 +149,29 @@ def _checked(
         except ValidationError as error:
             items = error.errors(include_url=False)
             paths = [path_of(item["loc"]) for item in items]
-            faults += [fault_of(positions, path, item) for path, item in zip(paths, items, strict=True)]
+            # A list whose only item was cut out is not empty because of the file.
+            given = [(path, item) for path, item in zip(paths, items, strict=True) if not _emptied(path, item, cut)]
+            faults += [fault_of(positions, path, item) for path, item in given]
+            cut.append(paths[0])
             faulty_keys.add(str(paths[0][0]))
             if not cut_out(data, positions, paths[0]):
                 break
     if keys is not None:
-        topology, more = resolve(
+        topology, more, unmatched = resolve(
             keys, positions, name=name, text=text, base=base, hosts_known="hosts" not in faulty_keys, running=running
         )
         # A part that we cut out is not a fault of its own.
         faulty = {fault.key for fault in faults}
         faults += [fault for fault in more if fault.key not in faulty]
         if not faults:
-            return topology
+            notices = (Notice(fault.where(source), fault.what, fault.next_step) for fault in unmatched)
+            return replace(topology, notices=tuple(notices))
     raise TopologyFileError(source, faults)
+
+
+def _emptied(path: yaml_reader.Path, item: Any, cut: list[yaml_reader.Path]) -> bool:
+    """Whether an error of pydantic says of a list that it is empty, after an item was cut out of it."""
+    return item["type"] == "too_short" and any(one[:-1] == path for one in cut)
 
 
 if __name__ == "__main__":

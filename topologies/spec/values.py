@@ -47,6 +47,20 @@ def check_name(value: str) -> str:
         raise InputError(what, next_step=step) from None
 
 
+def check_keep(keep: int, threshold: int) -> None:
+    """Check that an offload is not idle at the rate at which it starts; both in bits per second.
+
+    Raises:
+        InputError: it is.
+    """
+    if keep and keep >= threshold:
+        raise InputError(
+            f"{rate_text(keep)} is not lower than the offload_threshold, {rate_text(threshold)}",
+            where="keep",
+            next_step="give a lower rate, so that an offload is not idle at once",
+        )
+
+
 def parse_rate(value: Any) -> int:
     """Bits per second of a text such as "20kbit" or "1.5mbit".
 

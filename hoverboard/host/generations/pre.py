@@ -266,8 +266,10 @@ class PrePlane:
     def flows(self) -> list[nodes.Entry]:
         """The flow tables of all processes, one row per entry and earlier answer."""
         return [
-            flow for name, vm in self._vms.items() for flow in usage.flows(vm.table, vm.misses, {PORT: name}.get)
-        ]  # fmt: skip
+            flow
+            for name, vm in self._vms.items()
+            for flow in usage.flows(vm.table, vm.misses, {PORT: name}.get, {vm.ofport: name}.get)
+        ]
 
     def counters(self) -> Counters:
         """Sums over all processes, and drops by reason."""

@@ -7,7 +7,7 @@ the entry carried under earlier answers.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 from typing import TypeVar
@@ -66,8 +66,8 @@ class KnownEntry:
         packets -= sum(earlier.packets for earlier in self.earlier)
         octets -= sum(earlier.bytes for earlier in self.earlier)
         for earlier in self.earlier:
-            if (earlier.verdict.kind, earlier.verdict.tun_dst, earlier.target, earlier.dropped) == (
-                self.verdict.kind, self.verdict.tun_dst, target, self.dropped,
+            if (earlier.verdict.cookie, earlier.verdict.tun_dst, earlier.target, earlier.dropped) == (
+                self.verdict.cookie, self.verdict.tun_dst, target, self.dropped,
             ):  # fmt: skip
                 earlier.packets += packets
                 earlier.bytes += octets
@@ -75,6 +75,15 @@ class KnownEntry:
         else:
             self.earlier.append(EarlierAnswer(self.verdict, target, packets, octets, self.dropped))
         self.verdict, self.dropped = verdict, dropped
+
+    def packets_dropped(self, packets: int) -> Iterator[tuple[int, int]]:
+        """(cookie, packets) that OpenFlow flows have dropped, of the `packets` that the entry counted in all."""
+        for earlier in self.earlier:
+            packets -= earlier.packets
+            if earlier.verdict.out_port is None:
+                yield earlier.verdict.cookie, earlier.packets
+        if self.verdict.out_port is None:
+            yield self.verdict.cookie, packets
 
     def is_usage(self, relayed: bool) -> bool:
         """Whether its packets are usage: sent into the fabric by a VM here or, with `relayed`, by relaying."""

@@ -77,7 +77,9 @@ class TestDemo:
             ("blue", 7, "10.0.0.0/24"),
             ("red", 8, "10.0.0.0/24"),
         ]
-        assert status["networks"][1]["vms"][1] == {"name": "red-2", "ip": "10.0.0.3", "host": "h2"}
+        assert status["networks"][1]["vms"][1] == {
+            "name": "red-2", "ip": "10.0.0.3", "host": "h2", "tags": [], "rate_bps": None,
+        }  # fmt: skip
         assert status["counters"]["rx_packets"] > 0
         assert isinstance(status["counters"]["drops"], dict)
         assert set(status["phases"]) == set(PHASES)

@@ -110,7 +110,7 @@ def test_the_processes_of_a_control_plane_as_a_table() -> None:
         "controllers": [{"pid": 8, "master": True, "term": 3, "switches": 5}],
     }  # fmt: skip
     made = tables.control(document)
-    assert made.title == "control plane: 1 partitions, embedded store"
+    assert made.title == "processes of the control plane: 1 partition, embedded store"
     assert [list(column.cells) for column in made.columns] == [
         ["fabric-manager", "vm-controller-0-0"], ["7", "8"], ["up", "up"], ["0", "2"],
         ["", "master"], ["-", "3"], ["-", "5"],
@@ -122,6 +122,7 @@ def test_check_of_a_shipped_topology() -> None:
     assert shown.exit_code == 0
     assert json.loads(shown.stdout) == {
         "ok": True, "name": "demo", "model": "hoverboard", "hosts": 3, "hoverboards": 1, "networks": 2, "vms": 6,
+        "warnings": [],
     }  # fmt: skip
 
 

@@ -132,7 +132,7 @@ def test_counters():
         " cookie=0x101000000000000, duration=1s, table=0, n_packets=3, n_bytes=9, priority=0 actions=drop",
         " cookie=0x7, duration=1s, table=0, n_packets=5, priority=1 actions=drop",
     ]
-    assert parse_drops("\n".join(flows)) == {"unknown-port": 3}
+    assert parse_drops("\n".join(flows)) == {0x101 << 48: 3}
     ports = [
         "  port 1: rx pkts=10, bytes=100, drop=0",
         "           tx pkts=2, bytes=20, drop=0",

@@ -14,7 +14,7 @@ import pytest
 
 from hoverboard.contract.errors import RunError
 from tests.unit.topologies.real_processes import open_files
-from topologies.processes.launcher import Launcher, python
+from topologies.processes.launcher import Launcher, end_of, python
 from topologies.processes.ledger import Ledger, kill_all
 from topologies.processes.process_table import LinuxProcesses
 from topologies.processes.run_directory import RunDirectory
@@ -100,6 +100,19 @@ def test_the_environment_is_ours_and_what_is_given(launcher: Launcher, monkeypat
     say = ["/bin/sh", "-c", "echo $OURS $GIVEN"]
     for env, said in ((None, "1\n"), ({"GIVEN": "2"}, "1 2\n"), ({"OURS": "3"}, "3\n")):
         assert output(launcher.start(say, "a shell", "shell", env=env, stdout=subprocess.PIPE)) == said
+
+
+def test_how_a_child_has_ended_is_its_signal_or_its_exit_code(launcher: Launcher) -> None:
+    child = launcher.start(["/bin/sleep", "60"], "a sleeper", "shell")
+    assert end_of(child) is None
+    child.kill()
+    child.wait()
+    assert end_of(child) == "SIGKILL"
+    child.returncode = -99
+    assert end_of(child) == "signal 99"
+    failed = launcher.start(["/bin/false"], "a failure", "shell")
+    failed.wait()
+    assert end_of(failed) == "exit code 1"
 
 
 def test_a_process_in_the_namespaces_of_another_is_started_by_nsenter_and_mnexec(launcher: Launcher) -> None:

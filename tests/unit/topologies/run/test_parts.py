@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from hoverboard.contract.errors import InputError
 from hoverboard.contract.packets import internet_checksum
 from hoverboard.rpc.errors import error_from_json, error_to_json
+from topologies.changes.placement import plan_vm
 from topologies.emulation.ping import echo_request, is_reply
 from topologies.processes.phases import PhaseClock, PhaseEvent
 from topologies.processes.signals import defer_signals
 from topologies.run.status import add_counters
 from topologies.spec import schema
 from topologies.spec.faults import Fault, TopologyFileError
-from topologies.spec.placement import plan_vm
 
 
 def test_a_new_vm_gets_the_next_name_and_address_on_the_emptiest_host() -> None:

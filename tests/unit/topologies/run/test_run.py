@@ -15,12 +15,12 @@ import pytest
 from hoverboard.contract.errors import InputError, RunError
 from tests.unit.topologies.real_processes import Children, open_files
 from tests.unit.topologies.run.made_up_run import TOPOLOGY, World
+from topologies.changes import placement
 from topologies.processes import marks
 from topologies.processes.ledger import LostDirectoryError
 from topologies.processes.process_table import identified
 from topologies.processes.run_directory import RunDirectory, is_held
 from topologies.run import run, vm_changes
-from topologies.spec import placement
 
 _DEADLINE = 5.0  # seconds
 

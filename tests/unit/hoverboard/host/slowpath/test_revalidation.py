@@ -61,7 +61,7 @@ def test_a_switch_without_program_makes_no_entry_and_changes_none(handler):
     assert entry(handler) == before
     missed(handler, frame(proto=99))
     handler.handle()
-    assert handler.drops == {"switch-not-programmed": 1}
+    assert handler.drops.by_reason == {"switch-not-programmed": 1}
     assert len(handler.cached) == 1
 
 
@@ -121,7 +121,7 @@ def test_what_went_each_way_stays_apart_when_the_answer_changes(handler):
         handler.switch.answer = answer
         handler.revalidate([Change()])
     carry(handler, 20, 2000)
-    rows = accounts.flows(handler.table, handler, {}.get)
+    rows = accounts.flows(handler.table, handler, {}.get, {}.get)
     assert [(row["kind"], row["via"], row["now"], row["packets"], row["bytes"]) for row in rows] == [
         ("route", "172.16.0.2", False, 10, 1000),
         ("offload", "172.16.0.9", False, 5, 500),
