@@ -18,21 +18,25 @@ CHECKOUT=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 GIVEN_PREFIX=${HOVERBOARD_PREFIX:-/opt/hoverboard}
 PREFIX=$(realpath -m -- "$GIVEN_PREFIX") # without links, so that a folder has one name in all that is written and compared
 BIN=$(realpath -m -- "${HOVERBOARD_BIN:-/usr/local/bin}")
-LOG=${HOVERBOARD_LOG:-/var/log/hoverboard-bootstrap.log}
+LOG=$(realpath -m -- "${HOVERBOARD_LOG:-/var/log/hoverboard-bootstrap.log}")
+STATE=$(realpath -m -- "${HOVERBOARD_STATE_DIR:-/run/hoverboard}")
 VENV=$PREFIX/venv
 MARK=$PREFIX/made-by-bootstrap # written first and removed last: what is beside it is ours
 # What this script makes in PREFIX, apart from the environment and the mark.
 MADE=(bin/run-in bin/run-in.new installed requirements.txt checkout compiled set-up-seconds debian-packages)
-LOCK=/run/hoverboard-bootstrap.lock
+LOCK=$(realpath -m -- "${HOVERBOARD_LOCK:-/run/hoverboard-bootstrap.lock}") # another one for tests
 POLICY=/usr/sbin/policy-rc.d
 POLICY_MARK="# hoverboard-bootstrap: removed when it ends"
 PACKAGES=(mininet openvswitch-switch iperf3 iputils-ping ethtool tcpdump iproute2 util-linux ca-certificates)
 PYTHON=/usr/bin/python3
+TESTS="# --- what \`bootstrap.sh test\` adds" # the line of constraints.txt before the packages of tests
+FROM_SOURCE=ovs # packages without wheels, which setup code of their own builds
 NEED_MB=2048 # the environment is 0.7 GB, and as much again while it is unpacked
 APT_SECONDS=900
 PIP_SECONDS=1200
 
 report() { printf 'bootstrap: %s\n' "$*"; }
+warn() { printf 'bootstrap: warning: %s\n' "$*" >&2; }
 die() {
     printf 'bootstrap: error: %s\n' "$*" >&2
     exit 1
@@ -88,7 +92,22 @@ mark_prefix() { # dies when the files in PREFIX are those of others
     [ -f "$MARK" ] || echo "bootstrap.sh of Hoverboard made venv/ and what it needs; 'bootstrap.sh uninstall' removes them" >"$MARK"
 }
 
+check_checkout() { # warns when others than root and who called `sudo` can change what root will run
+    local owners=(! -uid 0) groups=(! -gid 0) others folder found
+    if [[ "${SUDO_UID:-}" =~ ^[0-9]+$ ]]; then owners+=(! -uid "$SUDO_UID"); fi
+    if [[ "${SUDO_GID:-}" =~ ^[0-9]+$ ]]; then groups+=(! -gid "$SUDO_GID"); fi
+    others=(! -type l "(" "(" "${owners[@]}" ")" -o -perm -o=w -o "(" -perm -g=w "${groups[@]}" ")" ")" -print -quit)
+    found=$(find "$CHECKOUT" "${others[@]}")
+    [ -z "$found" ] || warn "other users can write $found: whoever does is root at the next 'sudo hoverboard'"
+    folder=$CHECKOUT
+    while [ "$folder" != / ] && folder=$(dirname "$folder"); do
+        [ -z "$(find "$folder" -maxdepth 0 "${others[@]}")" ] || warn "$CHECKOUT is below $folder, which other users" \
+            "can write: whoever puts another folder in its place is root at the next 'sudo hoverboard'; move it, and repeat"
+    done
+}
+
 take_lock() {
+    (umask 077 && : >>"$LOCK" && chmod 600 "$LOCK") # who can open it can hold it, and so keep root from setting up
     exec 9>>"$LOCK"
     flock -n 9 || die "another bootstrap runs (process $(tail -n 1 "$LOCK" 2>/dev/null || echo unknown)); wait for it to end"
     : >"$LOCK"
@@ -189,48 +208,48 @@ digest() { sha256sum | cut -c 1-16; }
 pip_install() { # WHAT ARGUMENTS...
     local what=$1
     shift
-    quietly "$what" "$PIP_SECONDS" "$VENV/bin/python" -m pip install --disable-pip-version-check --no-input --root-user-action=ignore \
-        --timeout 30 --retries 2 --constraint "$CHECKOUT/constraints.txt" "$@"
+    quietly "$what" "$PIP_SECONDS" "$VENV/bin/python" -I -m pip install --disable-pip-version-check --no-input \
+        --root-user-action=ignore --timeout 30 --retries 2 --no-build-isolation --use-pep517 "$@"
 }
 
-requirements() { # EXTRA...: what setup.cfg asks for, one requirement a line
-    "$PYTHON" - "$CHECKOUT/setup.cfg" "$@" <<'PYTHON'
-import configparser, sys
-config = configparser.ConfigParser(interpolation=None)
-config.read(sys.argv[1], encoding="utf-8")
-lists = [config["options"]["install_requires"], *(config["options.extras_require"][extra] for extra in sys.argv[2:])]
-print("\n".join(line.strip() for text in lists for line in text.splitlines() if line.strip()))
-PYTHON
+install_hashed() { # FILE: the packages of a part of constraints.txt; each file has one of the hashes there, or pip stops
+    pip_install "installing Python packages" --require-hashes --only-binary :all: --no-binary "$FROM_SOURCE" --requirement "$1"
+}
+
+packages_of() { # demo|test|setuptools: a part of constraints.txt
+    case "$1" in
+        demo) awk -v tests="$TESTS" '$0 == tests { exit } { print }' "$CHECKOUT/constraints.txt" ;;
+        test) cat "$CHECKOUT/constraints.txt" ;;
+        setuptools) awk '/^setuptools==/ { on = 1 } on { print } on && !/\\$/ { exit }' "$CHECKOUT/constraints.txt" ;;
+    esac
 }
 
 make_environment() { # MODE
-    local mode=$1 wanted installed extras=()
-    if ! "$VENV/bin/python" -c 'import pip' >/dev/null 2>&1; then
+    local mode=$1 wanted installed list=$PREFIX/requirements.txt
+    if ! "$VENV/bin/python" -I -c 'import pip' >/dev/null 2>&1; then
         report "making a virtual environment in $VENV"
         need_space "$PREFIX"
-        quietly "making a virtual environment" 120 "$PYTHON" -m venv --system-site-packages "$VENV"
+        quietly "making a virtual environment" 120 "$PYTHON" -I -m venv --system-site-packages "$VENV"
     fi
 
-    if [ "$mode" = test ]; then extras=(test); fi
-    wanted="$({ cat "$CHECKOUT/constraints.txt" && requirements; "$PYTHON" -V; } | digest)"
-    if [ "$mode" = test ]; then wanted="$wanted $(requirements test | digest)"; fi
+    wanted="$({ packages_of demo && "$PYTHON" -I -V; } | digest)"
+    if [ "$mode" = test ]; then wanted="$wanted $(packages_of test | digest)"; fi
     installed=$(cat "$PREFIX/installed" 2>/dev/null || true)
     # "A B" (with test's) also satisfies "A".
     if [ "$installed" != "$wanted" ] && [ "${installed%% *}" != "$wanted" ]; then
-        report "installing Python packages (pinned in constraints.txt)"
+        report "installing Python packages (versions and hashes in constraints.txt)"
         need_space "$PREFIX"
         rm -f "$PREFIX/installed"
         # setuptools first: then building packages fetches nothing outside constraints.txt.
-        pip_install "installing Python packages" "$(requirements | grep -E '^setuptools\b')"
-        requirements "${extras[@]}" >"$PREFIX/requirements.txt"
-        pip_install "installing Python packages" --no-build-isolation --use-pep517 --requirement "$PREFIX/requirements.txt"
+        packages_of setuptools >"$list" && install_hashed "$list"
+        packages_of "$mode" >"$list" && install_hashed "$list"
         echo "$wanted" >"$PREFIX/installed"
     fi
 
     wanted="$CHECKOUT $(cat "$CHECKOUT/setup.cfg" "$CHECKOUT/pyproject.toml" "$CHECKOUT/hoverboard/__init__.py" | digest)"
     if [ "$(cat "$PREFIX/checkout" 2>/dev/null || true)" != "$wanted" ] || [ ! -x "$VENV/bin/hoverboard" ]; then
         report "installing hoverboard from $CHECKOUT"
-        pip_install "installing hoverboard" --no-build-isolation --no-deps --editable "$CHECKOUT"
+        pip_install "installing hoverboard" --no-index --no-deps --editable "$CHECKOUT"
         echo "$wanted" >"$PREFIX/checkout"
     fi
 }
@@ -249,13 +268,18 @@ make_commands() {
     write_if_new "$PREFIX/bin/run-in" <<EOF
 #!/bin/sh
 # Runs a command of Hoverboard's environment: $PREFIX/bin/run-in COMMAND ARGUMENTS...
+# Python finds the checkout's folders. It does not look into the current directory (-P) or the home folder (-s).
 command=\$1
 shift
+case "\$command" in
+    python*) set -- -P -s "\$@" && export PYTHONPATH="\${PYTHONPATH:+\$PYTHONPATH:}$CHECKOUT" ;;
+esac
 exec "$VENV/bin/\$command" "\$@"
 EOF
     write_if_new "$BIN/hoverboard" <<EOF
 #!/bin/sh
-exec "$VENV/bin/hoverboard" "\$@"
+# -I: Python imports nothing from the current directory or the home folder, and ignores PYTHONPATH and its like.
+exec "$VENV/bin/python" -I "$VENV/bin/hoverboard" "\$@"
 EOF
 }
 
@@ -267,7 +291,7 @@ warm_fast_path() {
         grep -m 1 'model name' /proc/cpuinfo || uname -m; } | digest)"
     if [ -d "$cache" ] && grep -qxF "$stamp" "$PREFIX/compiled" 2>/dev/null; then return; fi
     report "compiling the fast path (a minute or two)"
-    quietly "compiling the fast path" 600 env -C "$CHECKOUT" "$VENV/bin/python" -m hoverboard.fastpath.engine.warm
+    quietly "compiling the fast path" 600 "$VENV/bin/python" -I -m hoverboard.fastpath.engine.warm
     echo "$stamp" >>"$PREFIX/compiled"
     # Remove old caches. One that is still used, by an older state of the source, is compiled when it is next needed.
     if [ -d "$cache" ] && [ -n "$(find "$cache" -mindepth 1 -maxdepth 1 -type d -mtime +7 -print -exec rm -rf {} +)" ]; then
@@ -284,7 +308,7 @@ load_kernel_modules() {
 
 starts_ours() { # FILE: whether it is a command that starts PREFIX's environment, also by another name of PREFIX
     local path
-    path=$(sed -n 's|^exec "\(.*\)/bin/hoverboard" "$@"$|\1|p' "$1" 2>/dev/null) || return 1
+    path=$(sed -n 's|^exec \(".*/bin/python" -I \)\?"\(.*\)/bin/hoverboard" "$@"$|\2|p' "$1" 2>/dev/null) || return 1
     [ -n "$path" ] && [ "$(realpath -m -- "$path")" = "$(realpath -m -- "$VENV")" ]
 }
 
@@ -293,8 +317,8 @@ remove_if_empty() { # DIRECTORY: a link to one stays
 }
 
 uninstall() { # removes what this script has made, and nothing else that may be in the same directories
-    local state=${HOVERBOARD_STATE_DIR:-/run/hoverboard} packages=() name
-    if compgen -G "$state/*/ledger.jsonl" >/dev/null; then
+    local packages=() name
+    if compgen -G "$STATE/*/ledger.jsonl" >/dev/null; then
         die "a run is up, or has left something; end it first: sudo hoverboard down --all"
     fi
     remove_policy # one that a killed bootstrap left
@@ -336,9 +360,15 @@ case "$1" in demo | test) mode=$1 ;; uninstall) [ "$#" -eq 1 ] && mode=$1 || usa
 case "${2:-}" in "") ;; --ha) PACKAGES+=(etcd-server) ;; *) usage ;; esac
 if [ "$mode" = test ] && [ -z "${2:-}" ]; then PACKAGES+=(etcd-server); fi
 [ "$(id -u)" -eq 0 ] || die "this needs root; call it as: sudo ./bootstrap.sh $mode"
-# Settings of the caller's shell would make pip install elsewhere.
-unset PIP_USER PIP_TARGET PIP_PREFIX PIP_REQUIRE_VIRTUALENV PYTHONPATH PYTHONHOME VIRTUAL_ENV NUMBA_CACHE_DIR
-export LC_ALL=C.UTF-8
+# What the machine and root have configured counts (/etc/pip.conf, root's pip.conf). What the caller's shell says does not,
+# but for the proxy and its certificate: it would have pip install elsewhere, or something else.
+for name in "${!PIP_@}" "${!PYTHON@}"; do
+    case "$name" in PIP_SECONDS | PYTHON | PIP_PROXY | PIP_CERT | PIP_CLIENT_CERT) ;; *) unset "$name" ;; esac
+done
+unset VIRTUAL_ENV NUMBA_CACHE_DIR XDG_CONFIG_HOME XDG_CONFIG_DIRS XDG_CACHE_HOME XDG_DATA_HOME
+HOME=$(getent passwd 0 | cut -d : -f 6)
+export HOME LC_ALL=C.UTF-8
+cd / # nothing is read from the folder of the caller
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 umask 022
 if [ "$mode" = uninstall ]; then
@@ -349,6 +379,7 @@ if [ "$mode" = uninstall ]; then
 fi
 check_release
 take_lock
+check_checkout
 mkdir -p "$(dirname "$LOG")"
 { : >"$LOG"; } 2>/dev/null || die "cannot write $LOG: no space, or a read-only file system"
 trap remove_policy EXIT

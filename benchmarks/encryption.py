@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import os
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -27,6 +26,7 @@ from benchmarks.harness.bars import Bar
 from benchmarks.harness.statistics import distribution, paired_ratio, turns
 from console.show import tables
 from experiments.frame.progress import Progress
+from hoverboard import programs
 from hoverboard.contract.errors import MachineError, MeasurementError
 from hoverboard.coprocessor import esp
 from hoverboard.coprocessor.stage import Packet, StageContext
@@ -70,7 +70,7 @@ def parse_speed(printed: str, size: int) -> float:
 
 def openssl(plan: Plan, size: int, *flags: str) -> float:
     """Seconds of CPU for `size` bytes."""
-    program = shutil.which("openssl")
+    program = programs.find("openssl")
     if program is None:
         raise MachineError("there is no openssl command", where="PATH", next_step="install the package openssl")
     line = [program, "speed", "-mr", "-seconds", str(plan.seconds), "-bytes", str(size), *flags]

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import os
 import re
-import shutil
 import signal
 import sys
 import threading
@@ -29,6 +28,7 @@ from console.show import tables
 from controllers.fm.fabric_client import FabricClient
 from controllers.partitions import Owners
 from experiments.frame.progress import Progress
+from hoverboard import programs
 from hoverboard.contract.encapsulation import datapath_id
 from hoverboard.contract.entities import VM
 from hoverboard.contract.errors import MeasurementError
@@ -174,7 +174,7 @@ def main() -> int:
     def run(progress: Progress) -> int:
         need_root("benchmark")
         stores: list[StoreKind] = [given.store] if given.store else ["embedded", "etcd"]
-        if not given.store and shutil.which(etcd_members.PROGRAM) is None:
+        if not given.store and programs.find(etcd_members.PROGRAM) is None:
             print("etcd is not installed (bootstrap.sh --ha): the embedded store only", file=sys.stderr)
             stores.remove("etcd")
         rounds = {"killed": given.rounds, "hangs": given.hangs}

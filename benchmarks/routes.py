@@ -88,7 +88,7 @@ async def through_front_end(cluster: Cluster, directory: Path) -> tuple[float, s
     dpid = datapath_id(hoverboard.underlay_ip)
     fabric, policy = IntentStore(), OffloadPolicy()
     core = ControllerCore(model_named("hoverboard"), policy, lambda one: one == dpid)
-    controller = Controller(core, policy)
+    controller = Controller(core)
     events = _Events(controller)
     front_end = FrontEnd(directory / "front-end.sock", events)
     await front_end.start()

@@ -21,12 +21,16 @@ from console.verbs import (
     flows,
     latency,
     model,
+    offload,
     offloads,
+    prompt,
     python,
     status,
     up,
     vm,
 )
+from console.verbs.options import RunBefore, check_run_before
+from hoverboard import programs
 
 app = typer.Typer(
     cls=guard.GuardedGroup,
@@ -51,23 +55,28 @@ def _print_version(asked: bool) -> None:
 
 @app.callback()
 def _root(
+    context: typer.Context,
+    run: RunBefore = None,
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print version and commit.")
     ] = False,
 ) -> None:
-    """Declare the options of the command itself."""
+    """Check that the run which is named here is for the verb that follows."""
+    check_run_before(context)
 
 
 app.command("demo")(demo.demo)
 app.command("up")(up.up)
+app.command("prompt")(prompt.prompt)
 app.command("status")(status.status)
-app.command("exec", context_settings=_COMMAND_FOLLOWS, options_metavar="[--run NAME]")(exec.execute)
+app.command("exec", context_settings=_COMMAND_FOLLOWS, options_metavar="[--run NAME] [--as USER]")(exec.execute)
 app.command("flows")(flows.flows)
 app.command("offloads")(offloads.offloads)
 app.command("capture")(capture.capture)
 app.command("latency")(latency.latency)
 app.add_typer(vm.app, name="vm")
 app.add_typer(model.app, name="model")
+app.add_typer(offload.app, name="offload")
 app.command("apply")(apply.apply)
 app.command("down")(down.down)
 app.add_typer(experiment.app, name="experiment")
@@ -77,6 +86,8 @@ app.command("python", context_settings=_COMMAND_FOLLOWS)(python.python)
 
 def main() -> None:
     """Run the `hoverboard` command."""
+    guard.make_files_private()
+    programs.complete_path()
     plain_text.install()
     app(prog_name="hoverboard")
 

@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TextIO
 
 import typer
 from typer.core import TyperGroup
@@ -24,6 +24,21 @@ _INTERNAL = 70  # EX_SOFTWARE
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
+_caller_umask: int | None = None
+
+
+def make_files_private() -> None:
+    """Keep the files of this process, and of all that it starts, from other users."""
+    global _caller_umask
+    _caller_umask = os.umask(0o077)
+
+
+def restore_umask() -> None:
+    """Give a program that this process becomes the umask of the caller."""
+    if _caller_umask is not None:
+        os.umask(_caller_umask)
+
+
 def debugging() -> bool:
     """Whether tracebacks are shown."""
     return os.environ.get("HOVERBOARD_DEBUG", "") not in ("", "0")
@@ -31,7 +46,17 @@ def debugging() -> bool:
 
 def print_error(error: HoverboardError) -> None:
     """Print a fault and its next step on stderr."""
-    print(f"hoverboard: {error}", file=sys.stderr)
+    _print_on_stderr(f"hoverboard: {error}")
+
+
+def _print_on_stderr(text: str) -> None:
+    """Print on stderr; do nothing when it is closed or cannot be written, so that the exit code stays the error's."""
+    if sys.stderr is None:
+        return
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except OSError:
+        _discard_output(sys.stderr)
 
 
 @contextlib.contextmanager
@@ -48,8 +73,14 @@ def report_errors() -> Iterator[None]:
             raise
         print_error(error)
         raise typer.Exit(error.exit_code) from None
+    except SystemExit as ended:
+        # Rich ends the process itself, with code 1, when the reader of a table has gone.
+        if isinstance(ended.__context__, BrokenPipeError):
+            _discard_output()
+            raise typer.Exit(0) from None
+        raise
     except KeyboardInterrupt:
-        print("hoverboard: interrupted", file=sys.stderr)
+        _print_on_stderr("hoverboard: interrupted")
         raise typer.Exit(_INTERRUPTED) from None
     except BrokenPipeError:
         # The reader of our output has gone (`| head`). That is no fault, but nothing can be flushed any more.
@@ -63,10 +94,9 @@ def report_errors() -> Iterator[None]:
             print_error(full)
             _discard_unwritten_output()
             raise typer.Exit(full.exit_code) from None
-        print(
+        _print_on_stderr(
             f"hoverboard: internal error: {type(error).__name__}: {error}\n"
-            "  -> this is a fault of the testbed; repeat the command with HOVERBOARD_DEBUG=1 and report the traceback",
-            file=sys.stderr,
+            "  -> this is a fault of the testbed; repeat the command with HOVERBOARD_DEBUG=1 and report the traceback"
         )
         raise typer.Exit(_INTERNAL) from None
 
@@ -77,22 +107,31 @@ def _flushed_output() -> Iterator[None]:
     try:
         yield
     except typer.Exit:
-        sys.stdout.flush()
+        _flush()
         raise
-    sys.stdout.flush()
+    _flush()
 
 
-def _discard_output() -> None:
-    """Send what is not written yet, and all later output, to /dev/null: Python flushes stdout once more at its end."""
+def _flush() -> None:
+    if sys.stdout is not None:  # `>&-` closes it
+        sys.stdout.flush()
+
+
+def _discard_output(stream: TextIO | None = None) -> None:
+    """Send what is not written yet, and all later output, to /dev/null: Python flushes once more at its end.
+
+    Args:
+        stream: default: stdout.
+    """
     null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, sys.stdout.fileno())
+    os.dup2(null, (stream or sys.stdout).fileno())
     os.close(null)
 
 
 def _discard_unwritten_output() -> None:
     """Discard all output when what is there already cannot be flushed."""
     try:
-        sys.stdout.flush()
+        _flush()
     except OSError:
         _discard_output()
 
@@ -119,16 +158,37 @@ class GuardedGroup(TyperGroup):
             return super().invoke(ctx)
 
 
+class EndingSignals:
+    """The signals that end the block of `ended_by_signals`."""
+
+    def __init__(self) -> None:
+        self.ignored = False
+
+    def ignore(self) -> None:
+        """Ignore them, and Ctrl-C, until this process ends: what it started now stays."""
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        self.ignored = True
+
+
 @contextlib.contextmanager
-def ended_by_signals() -> Iterator[None]:
-    """End the block at SIGTERM and SIGHUP as at Ctrl-C, so that all it has started is taken down."""
+def ended_by_signals() -> Iterator[EndingSignals]:
+    """End the block at SIGTERM and SIGHUP as at Ctrl-C, so that all it has started is taken down.
+
+    A signal that our caller ignores, as `nohup` does SIGHUP, stays ignored.
+    """
 
     def interrupt(number: int, _frame: object) -> None:
         raise KeyboardInterrupt
 
-    kept = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    found = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    kept = {number: handler for number, handler in found.items() if handler != signal.SIG_IGN}
+    for number in kept:
+        signal.signal(number, interrupt)
+    signals = EndingSignals()
     try:
-        yield
+        yield signals
     finally:
-        for number, handler in kept.items():
-            signal.signal(number, handler)
+        if not signals.ignored:
+            for number, handler in kept.items():
+                signal.signal(number, handler)

@@ -82,7 +82,7 @@ def install() -> None:
     """Filter stdout and stderr of this process from now on."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
-        if not isinstance(stream, PlainStream):
+        if stream is not None and not isinstance(stream, PlainStream):  # None: it is closed
             setattr(sys, name, PlainStream(stream))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Any
 
 from hoverboard.contract.errors import MachineError, RunError
 
@@ -15,6 +16,12 @@ def need_root(verb: str) -> None:
             f"`hoverboard {verb}` needs root, because it uses network namespaces",
             next_step=f"run it as: sudo hoverboard {verb} ...",
         )
+
+
+def takes_run(command: Any) -> bool:
+    """Whether a command of the command line has a `--run`, or a command below it has one."""
+    below = getattr(command, "commands", {}).values()
+    return any(map(takes_run, below)) if below else any(option.name == "run" for option in command.params)
 
 
 def choose(given: str | None, runs: list[str]) -> str:

@@ -11,6 +11,7 @@ import asyncio
 import fcntl
 import gc
 import logging
+import math
 import os
 import signal
 import sys
@@ -18,7 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
-from controllers.crash import Crash
+from controllers.crash import Crash, error_place, record_crash
 from controllers.roles import front_end_socket
 from controllers.roles.fabric_manager import FabricManagerRole
 from controllers.roles.front_end import FrontEndRole
@@ -29,13 +30,11 @@ from controllers.store.port import Store
 from controllers.store.remote import RemoteStore
 from controllers.vmc.models import model_named
 from controllers.vmc.offload.policy import OffloadSettings
-from controllers.vmc.offload.policy_file import load_policy
 from hoverboard.contract.errors import HoverboardError, RunError
 from hoverboard.contract.models import DEFAULT_MODEL, MODELS, choices
 from hoverboard.contract.plugins import absolute, file_of
 
-_ANSWER_SECONDS = 0.1  # for the answers to requests that met an unexpected exception
-_STOP_TIMEOUT = 2.0  # seconds that a process has to stop in order after an unexpected exception
+_STOP_TIMEOUT = 2.0  # seconds that a process has to answer and to stop in order after an unexpected exception
 
 
 def _positive(text: str) -> float:
@@ -47,8 +46,8 @@ def _positive(text: str) -> float:
 
 def _not_negative(text: str) -> float:
     value = float(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{text} is less than 0")
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is not a number from 0")
     return value
 
 
@@ -67,11 +66,14 @@ def _arguments() -> argparse.Namespace:
     offload = OffloadSettings()
     for option, default, what in (
         ("--threshold", offload.threshold_bps, "offload a VM pair above this many bits a second"),
-        ("--idle-expiry", offload.idle_expiry, "withdraw an offload after this many idle seconds"),
         ("--offload-keep", offload.keep_bps, "an offload is idle at or below this many bits a second"),
         ("--offload-lifetime", offload.minimum_lifetime, "seconds before a busier pair may replace an offload"),
     ):
-        parser.add_argument(option, type=_positive if default else _not_negative, default=default, help=what)
+        parser.add_argument(option, type=_not_negative, default=default, help=what)
+    parser.add_argument(
+        "--idle-expiry", type=_positive, default=offload.idle_expiry,
+        help="withdraw an offload after this many idle seconds",
+    )  # fmt: skip
     parser.add_argument(
         "--offload-budget", type=int, default=offload.budget, help="maximum number of offloads of a host; 0: no limit"
     )
@@ -129,7 +131,11 @@ def _lock(directory: Path, name: str) -> int:
 
 
 class _Runs(Protocol):
-    async def stop(self) -> None: ...
+    async def answered(self) -> None:
+        """Wait until all requests have their answers."""
+
+    async def stop(self) -> None:
+        """Stop in order."""
 
 
 def _store(arguments: argparse.Namespace) -> Store:
@@ -148,7 +154,8 @@ async def _start(arguments: argparse.Namespace, settings: Settings) -> _Runs:
         case "vm-controller":
             return VmControllerRole(
                 model_named(settings.model),
-                load_policy(settings.offload_policy, settings.offload),
+                settings.offload,
+                settings.offload_policy,
                 ReplicaId(arguments.partition, arguments.partitions, arguments.replica),
                 _store(arguments),
                 f"unix:{settings.directory / 'control.sock'}",
@@ -185,10 +192,13 @@ async def _serve(arguments: argparse.Namespace, settings: Settings, name: str) -
         if crash.error is None:
             await running.stop()
         else:
-            await asyncio.sleep(_ANSWER_SECONDS)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_STOP_TIMEOUT):
+                    await running.answered()
             with suppress(TimeoutError):
                 async with asyncio.timeout(_STOP_TIMEOUT):
                     await running.stop()
+            record_crash(settings.directory, name, error_place(crash.error))
     return 0 if crash.error is None else 1
 
 
@@ -213,9 +223,10 @@ def main() -> int:
     os.umask(0o077)
     # Intent and flows are many objects without cycles. With the default thresholds, Python would scan them very often.
     gc.set_threshold(100_000, 20, 100)
+    lock = None
+    name = _name(arguments)
     try:
         arguments.dir.mkdir(parents=True, exist_ok=True)
-        name = _name(arguments)
         lock = _lock(arguments.dir, name)
         offload = OffloadSettings(
             arguments.threshold, arguments.offload_keep, arguments.offload_lifetime, arguments.idle_expiry,
@@ -230,6 +241,8 @@ def main() -> int:
         os.close(lock)
     except HoverboardError as error:
         print(error, file=sys.stderr)
+        if lock is not None:  # else another process of this name runs
+            record_crash(arguments.dir, name, str(error).partition("\n")[0])
         return error.exit_code
     return code
 

@@ -10,10 +10,14 @@ process. A HoverboardError is an answer for a person: it ends no process, unless
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
 import logging
+import os
 import traceback
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 from hoverboard.contract.errors import HoverboardError, InputError, RunError
@@ -90,6 +94,33 @@ def answer_to(error: Exception) -> HoverboardError:
     return InputError(
         f"{name}() raised {error_text(error)}", where=where, next_step="correct the file, then repeat the command"
     )
+
+
+def error_place(error: BaseException) -> str:
+    """An exception in one line: its place, in a user's file if it passed one, its class and its message."""
+    if isinstance(error, HoverboardError):
+        return str(error).partition("\n")[0]
+    place = place_in_user_code(error)
+    if place is not None:
+        return f"{place[1]}: {place[0]}() raised {error_text(error)}"
+    last = list(traceback.extract_tb(error.__traceback__))[-1:]
+    return "".join(f"{frame.filename}:{frame.lineno}: " for frame in last) + error_text(error)
+
+
+def record_crash(directory: Path, name: str, reason: str) -> None:
+    """Write why this process ends into its directory, for the run that restarts it (`crash_reason`)."""
+    with contextlib.suppress(OSError):  # the directory may be gone
+        text = json.dumps({"pid": os.getpid(), "reason": reason})
+        (directory / f"{name}.crash").write_text(text, encoding="utf-8")
+
+
+def crash_reason(directory: Path, name: str, pid: int) -> str | None:
+    """The reason that process `pid` has written before its end; None: it has written none."""
+    try:
+        found = json.loads((directory / f"{name}.crash").read_text(encoding="utf-8"))
+        return str(found["reason"]) if found["pid"] == pid else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def critical_task(doing: Coroutine[Any, Any, _T]) -> asyncio.Task[_T]:

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -31,15 +31,16 @@ from controllers.vmc.inter_region import InterRegionShare
 from controllers.vmc.model import ProgrammingModel
 from controllers.vmc.models import model_named
 from controllers.vmc.offload.policy import OffloadPolicy, OffloadSettings
-from controllers.vmc.offload.policy_file import load_policy
+from controllers.vmc.offload.policy_file import changed, load_policy
 from hoverboard.contract.entities import AnyEntity, Host, Hoverboard
 from hoverboard.contract.errors import EntityError, InputError
 from hoverboard.contract.openflow.shares import GLOBAL, REGIONAL, WHOLE
+from hoverboard.contract.wire import fabric_pb2 as pb
 from hoverboard.contract.wire import fabric_pb2_grpc
 
 if TYPE_CHECKING:
     from hoverboard.contract.change_documents import ModelBegun, Plan
-    from hoverboard.contract.documents import Offload, PlaneStatus
+    from hoverboard.contract.documents import Offload, OffloadPolicyStatus, PlaneStatus
 
 
 Scope = Literal["whole", "regional", "global"]
@@ -70,13 +71,35 @@ class Settings:
     region: str | None = None
 
 
-def settings_document(settings: Settings) -> PlaneStatus:
-    """The settings, as part of the status document."""
+def settings_document(settings: Settings, errors: int, last_error: str | None) -> PlaneStatus:
+    """The settings, as part of the status document.
+
+    Args:
+        settings: the present settings.
+        errors: number of errors of the offload policy.
+        last_error: the last one; None: there was none.
+    """
+    offload = settings.offload
     return {
+        "offload_policy": {
+            "policy": settings.offload_policy, "threshold_bps": offload.threshold_bps, "keep_bps": offload.keep_bps,
+            "min_lifetime_s": offload.minimum_lifetime, "idle_expiry_s": offload.idle_expiry,
+            "budget": offload.budget, "reports": offload.reports, "errors": errors, "last_error": last_error,
+        },
         "offload_threshold_bps": settings.offload.threshold_bps,
         "offload_idle_expiry_s": settings.offload.idle_expiry,
         "report_interval_s": settings.report_interval,
-    }
+    }  # fmt: skip
+
+
+def with_offload(settings: Settings, order: pb.OffloadSettings) -> tuple[Settings, OffloadPolicy]:
+    """The settings with those of an order, and the policy made with them.
+
+    Raises:
+        InputError: a value is wrong, or the policy cannot be made.
+    """
+    offload, reference = changed(settings.offload, order), order.policy or None
+    return replace(settings, offload=offload, offload_policy=reference), load_policy(reference, offload)
 
 
 class ControlPlane:
@@ -90,14 +113,14 @@ class ControlPlane:
         self.settings = settings
         self._fabric = IntentStore()
         self._admission = Admission(self._fabric)
-        self._policy = load_policy(settings.offload_policy, settings.offload)
-        model = model_named(settings.model)
-        self._core = self._new_core(model, self._policy)
-        self.controller = Controller(self._core, self._policy)
+        policy = load_policy(settings.offload_policy, settings.offload)
+        self._core = self._new_core(model_named(settings.model), policy)
+        self.controller = Controller(self._core)
         self._dispatcher = Dispatcher(
             lambda changes, complete: self.controller.changed(changes, complete=complete), fair=settings.fair_queues
         )
         self._front_end = FrontEnd(settings.directory / "of.sock", self.controller, _SHARES[settings.scope])
+        self._servicer = FabricManagerServicer(self)
         self._server: grpc.aio.Server | None = None
 
     def _new_core(self, model: ProgrammingModel, policy: OffloadPolicy) -> ControllerCore:
@@ -114,18 +137,22 @@ class ControlPlane:
             path.unlink()
         unlimited = [("grpc.max_send_message_length", MAX_MESSAGE), ("grpc.max_receive_message_length", MAX_MESSAGE)]
         self._server = server = grpc.aio.server(options=unlimited)
-        fabric_pb2_grpc.add_FabricManagerServicer_to_server(FabricManagerServicer(self), server)  # type: ignore[no-untyped-call]
+        fabric_pb2_grpc.add_FabricManagerServicer_to_server(self._servicer, server)  # type: ignore[no-untyped-call]
         fabric_pb2_grpc.add_HostsServicer_to_server(  # type: ignore[no-untyped-call]
             HostsServicer(
                 self.controller,
                 self.settings.report_interval,
-                report_relayed=self._policy.settings.reports == "hoverboards",
+                report_relayed=self.settings.offload.reports == "hoverboards",
             ),
             server,
         )
         server.add_insecure_port(f"unix:{path}")
         await server.start()
         os.chmod(path, 0o600)
+
+    async def answered(self) -> None:
+        """Wait until all requests have their answers."""
+        await self._servicer.answers.all_sent()
 
     async def stop(self) -> None:
         """Stop serving; switches and hosts keep their state."""
@@ -184,7 +211,7 @@ class ControlPlane:
 
     async def status(self) -> PlaneStatus:
         """The status document."""
-        core = self._core
+        core, errors = self._core, self._core.policy.errors
         return {
             **self.controller.model_document(),
             "scope": self.settings.scope,
@@ -193,8 +220,8 @@ class ControlPlane:
             "synced": self._fabric.synced,
             "switches": self.controller.switches(),
             "vms": {"intended": core.view.intended(), "joined": len(core.view.ports)},
-            "offloads": len(self._policy.active),
-            **settings_document(self.settings),
+            "offloads": len(core.policy.active),
+            **settings_document(self.settings, errors.count, errors.last),
             "queues": {"fair": self._dispatcher.fair, "waiting": self._dispatcher.waiting()},
             "counters": dict(core.counters),
         }
@@ -209,6 +236,13 @@ class ControlPlane:
                 next_step="use a model whose hosts neither send lookups nor learn routes",
             )  # fmt: skip
         return self.controller.set_model(name)
+
+    async def set_offload(self, order: pb.OffloadSettings) -> OffloadPolicyStatus:
+        """Change the offload policy and its settings; return the document of the new one."""
+        settings, policy = with_offload(self.settings, order)
+        self.controller.set_policy(policy)
+        self.settings = settings
+        return settings_document(settings, 0, None)["offload_policy"]
 
     async def offloads(self) -> list[Offload]:
         """The active offloads; `since` in seconds of the Unix epoch."""

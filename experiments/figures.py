@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from experiments.observe.flow_path import PathRate, Timeline
 from hoverboard.contract.errors import counted
+from hoverboard.safe_files import write_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -50,14 +51,25 @@ def style() -> Any:
     """A context manager with the style of all figures: make and write figures inside it."""
     import matplotlib
 
-    return matplotlib.rc_context(_STYLE)
+    # Matplotlib's own defaults first: it has read a matplotlibrc, maybe that of the current directory.
+    settings: Any = _own_defaults() | _STYLE
+    return matplotlib.rc_context(settings)
+
+
+def _own_defaults() -> dict[str, Any]:
+    """Matplotlib's defaults, but for the backend, which cannot be set twice."""
+    import matplotlib
+
+    return {name: value for name, value in matplotlib.rcParamsDefault.items() if name != "backend"}
 
 
 def write(figure: Figure, stem: Path) -> None:
     """Write `stem`.svg and `stem`.png, on white, for slides and papers."""
-    stem.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(stem.with_suffix(".png"), dpi=_DPI, facecolor="white", **_WHOLE)
-    figure.savefig(stem.with_suffix(".svg"), facecolor="white", metadata={"Date": None}, **_WHOLE)
+    bitmap, vector = io.BytesIO(), io.BytesIO()
+    figure.savefig(bitmap, format="png", dpi=_DPI, facecolor="white", **_WHOLE)
+    figure.savefig(vector, format="svg", facecolor="white", metadata={"Date": None}, **_WHOLE)
+    for suffix, drawn in ((".png", bitmap), (".svg", vector)):
+        write_file(stem.parent, stem.with_suffix(suffix).name, drawn.getvalue())
 
 
 def inline_svg(figure: Figure, name: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from hoverboard.contract.errors import (
     EntityError,
     HoverboardError,
+    HoverboardWarning,
     InputError,
     MachineError,
     MeasurementError,
@@ -15,6 +16,7 @@ from hoverboard.contract.errors import (
 __all__ = [
     "EntityError",
     "HoverboardError",
+    "HoverboardWarning",
     "InputError",
     "MachineError",
     "MeasurementError",

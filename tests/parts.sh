@@ -19,6 +19,7 @@ begin() { # NAME
     name_of_all=$1
     reports=$(mktemp -d)
     trap 'rm -rf "$reports"' EXIT
+    export PYTHONPATH=$PWD${PYTHONPATH:+:$PYTHONPATH} # run-in's Python does not look into the current directory
     if [ -z "$DRY_RUN" ]; then own_caches; fi
 }
 
@@ -27,8 +28,8 @@ own_caches() { # who cannot write the caches that root has made gets some: witho
     if [ ! -w "$shared" ] && [ -z "${NUMBA_CACHE_DIR:-}" ]; then
         export NUMBA_CACHE_DIR=$own/numba
         if [ ! -d "$NUMBA_CACHE_DIR" ] && [ -d "$shared" ]; then
-            mkdir -p "$own"
-            cp -r "$shared" "$NUMBA_CACHE_DIR"
+            # Only its owner may be able to write a cache that we load. What a run of root has compiled cannot be read.
+            (umask 077 && mkdir -p "$own" && cp -r "$shared" "$NUMBA_CACHE_DIR" 2>/dev/null) || true
         fi
     fi
     if [ ! -w . ] || { [ -d .mypy_cache ] && [ ! -w .mypy_cache ]; }; then export MYPY_CACHE_DIR=$own/mypy; fi

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from console import guard
 from console.show.progress import StepProgress
+from experiments.frame import results_place
 from experiments.frame.progress import Progress
 from hoverboard.contract.errors import HoverboardError
 
@@ -18,8 +19,18 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     """A parser with the options that every benchmark has."""
     made = argparse.ArgumentParser(description=description)
     made.add_argument("--json", action="store_true", help="print the results as JSON")
-    made.add_argument("--out", type=Path, metavar="FILE", help="results file; default results/benchmark-NAME-DATE.json")
+    made.add_argument(
+        "--out", type=_results_file, metavar="FILE", help="results file; default results/benchmark-NAME-DATE.json"
+    )
     return made
+
+
+def _results_file(text: str) -> Path:
+    try:
+        results_place.check_file(Path(text))
+    except HoverboardError as error:
+        raise argparse.ArgumentTypeError(f"{error.what}: {error.next_step}") from error
+    return Path(text)
 
 
 def above_zero(parser: argparse.ArgumentParser, given: argparse.Namespace, *names: str) -> None:

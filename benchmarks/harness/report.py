@@ -14,7 +14,10 @@ from rich.table import Table
 
 from benchmarks.harness.bars import Bar
 from console.show import tables
+from experiments.frame import results_place
 from experiments.observe import provenance
+from hoverboard.contract.errors import MachineError
+from hoverboard.safe_files import write_file
 
 
 def bars_table(bars: Iterable[Bar]) -> Table:
@@ -65,10 +68,15 @@ def finish(
         "bars": [bar.as_dict() for bar in bars],
         "passed": all(bar.passed for bar in bars),
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    text = json.dumps(document, indent=2)
+    try:
+        with results_place.writing(path, lambda: "the results are on stdout; save them, or make room"):
+            write_file(path.parent, path.name, text + "\n")
+    except MachineError:
+        print(text)  # what was measured stays
+        raise
     if as_json:
-        print(json.dumps(document, indent=2))
+        print(text)
     else:
         tables.show([*shown, bars_table(bars)])
         machine = document["machine"]

@@ -14,7 +14,8 @@ from benchmarks.ports import packet_socket, tap, uring, xdp
 from benchmarks.ports.libc import Words
 from benchmarks.ports.rig import DEFAULT_SPIN, Builder, Job, Rig, index_of
 from hoverboard.contract.encapsulation import FABRIC_MTU, GUEST_MTU
-from topologies.emulation.devices import disable_offloads, entered, netlink
+from topologies.emulation.devices import entered, netlink
+from topologies.emulation.offloads import disable_offloads
 
 _UMEM_FRAMES = 8192
 # Linear part of an outer packet: its headers and the VM's.

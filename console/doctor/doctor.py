@@ -90,6 +90,7 @@ def run_doctor(probes: Probes) -> list[Line]:
         *_python(probes),
         _dead_runs(probes),
         _lost_runs(probes),
+        _failed_starts(probes),
     ]
 
 
@@ -234,6 +235,15 @@ def _lost_runs(probes: Probes) -> Line:
             "hoverboard down --orphans ends their processes and devices",
         )
     return Line("lost runs", "ok", "none")
+
+
+def _failed_starts(probes: Probes) -> Line:
+    failed = probes.failed_starts()
+    if not failed:
+        return Line("failed starts", "ok", "none")
+    return Line(
+        "failed starts", "ok", ", ".join(failed), "their logs are kept; hoverboard down --run NAME removes them"
+    )
 
 
 def _numbers(version: str) -> tuple[int, ...]:

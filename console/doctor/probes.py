@@ -20,6 +20,7 @@ from typing_extensions import override
 
 from console.doctor import kernel_features
 from console.doctor.port import ModuleState, Probes
+from hoverboard import programs
 from hoverboard.contract.errors import HoverboardError
 
 # The argument that prints a tool's version; mnexec has none.
@@ -72,7 +73,7 @@ class MachineProbes(Probes):
 
     @override
     def tool(self, name: str) -> str | None:
-        if shutil.which(name) is None:
+        if programs.find(name) is None:
             return None
         argument = _VERSION_ARGUMENTS.get(name, "--version")
         output = _output(name, argument) if argument else None
@@ -108,6 +109,12 @@ class MachineProbes(Probes):
             return [dead.run for dead in dead_runs()]
         except (ImportError, OSError, HoverboardError) as error:
             return f"could not be listed: {error}"
+
+    @override
+    def failed_starts(self) -> list[str]:
+        from topologies.processes import failed_logs
+
+        return failed_logs.names()
 
     @override
     def lost_runs(self) -> list[str] | str:

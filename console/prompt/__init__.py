@@ -1,1 +1,1 @@
-"""The prompt of a run in the foreground."""
+"""The prompt of a run: verbs of `hoverboard`, verbs of Mininet, and commands in nodes."""

@@ -1,30 +1,50 @@
-"""The prompt of a run in the foreground. It takes verbs of `hoverboard`, and `NODE CMD` as in Mininet.
+"""The prompt of a run: the verbs of `hoverboard`, those of Mininet, and `NODE CMD`.
 
-Input comes from a person or from a script. The end of input ends the run. As in Mininet, the name of a VM among the
-arguments of `NODE CMD` stands for its address.
+Input comes from a person or from a script. As in Mininet, the name of a VM among the arguments of `NODE CMD` stands for
+its address. Ctrl-C ends the command that runs; the end of input ends the prompt.
 """
 
 from __future__ import annotations
 
 import cmd
+import re
 import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Sequence
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
-VERBS = ("status", "flows", "offloads", "capture", "latency", "vm", "model", "apply", "doctor")
-_HELP = """\
-  status [NODE]          show the run with its counters, or one node
-  flows NODE             show the flows of a switch, and its flow table
-  offloads               list VM pairs whose traffic goes host to host
-  capture NODE [PORT]    show packets inside the data plane; Ctrl-C ends it
-  latency NODE           measure how long packets stay inside the engines
-  vm add|remove|list     add, remove or list VMs
-  model show|set MODEL   show or change the programming model
-  apply FILE             change the run to match a file; --dry-run only shows what would change
-  NODE CMD ...           run a command in a node: blue-1 ping -c 3 blue-2
-  exit, Ctrl-D, Ctrl-C   take the run down
+from console.guard import print_error
+from console.prompt.completion import Vocabulary, candidates
+from console.prompt.verbs_of_mininet import PromptedRun, VerbsOfMininet
+from hoverboard.contract.errors import HoverboardError, InputError, MachineError
+from topologies.mininet_verbs import listing
+from topologies.mininet_verbs.node_command import Replaced, replace_names
+from topologies.namespaces.entering import entering
+
+OWN = ("exec", "help", "source", "time", "noecho", "sh", "exit", "quit")
+# Verbs that make no sense inside a run, and what does.
+_NOT_HERE = {
+    "up": "leave the prompt first",
+    "down": "type exit",
+    "demo": "leave the prompt first",
+    "experiment": "leave the prompt first",
+    "python": "type py or px",
+    "prompt": "this is one",
+}
+_INTERRUPTED = 130  # as shells report SIGINT
+_DEEPEST = 16  # files that name one another by `source`
+_OWN_HELP = """\
+  NODE CMD ...           run a command in a node, by a shell: blue-1 ping -c 3 blue-2 | tail -1
+  exec NODE -- CMD ...   the same, for a node that has the name of a verb
+  sh CMD ...             run a command on this machine, outside of the run
+  source FILE            execute the lines of a file
+  time LINE              execute a line, and print how long it took
+  noecho LINE            execute a line; nothing echoes here, so it changes nothing
+  exit, quit, Ctrl-D     {leave}
+  Ctrl-C                 end the command that runs, or drop the line
 """
 
 
@@ -32,35 +52,54 @@ class Prompt(cmd.Cmd):
     """One session at the prompt.
 
     Args:
-        run: name of the run.
+        name: of the run.
+        run: the run.
         verb: executes a verb of the command line, e.g. ["status", "h1"], and returns its exit code.
-        nodes: the names with which `NODE CMD` may start. Called for each line.
-        addresses: name of a VM -> its address. Called for each line.
-        execute: runs argv in a node, and returns its exit code.
+        verbs: the verbs of the command line, each with a line of help.
+        execute: runs argv in the namespaces of a pid, or on this machine without one; returns its exit code.
+        mininet: Mininet's verbs; default: without `py` and `px`.
+        options: the options and words that may follow the words of a verb, for Tab.
         ended: whether the run has been taken down. If so, the prompt ends after the current line.
+        leave: what the end of the prompt does, for `help`.
     """
 
     def __init__(
         self,
-        run: str,
+        name: str,
+        run: PromptedRun,
         *,
         verb: Callable[[list[str]], int],
-        nodes: Callable[[], Iterable[str]],
-        addresses: Callable[[], dict[str, str]],
-        execute: Callable[[str, list[str]], int],
+        verbs: dict[str, str],
+        execute: Callable[[int | None, list[str]], int],
+        mininet: VerbsOfMininet | None = None,
+        options: Callable[[Sequence[str]], list[str]] = lambda words: [],
         ended: Callable[[], bool] = lambda: False,
+        leave: str = "take the run down",
     ) -> None:
         super().__init__()
         self.tty = sys.stdin.isatty()
-        self.prompt = f"hoverboard({run})> " if self.tty else ""
+        self.prompt = f"hoverboard({name})> " if self.tty else ""
         self.exit_code = 0
         self.reading = False  # waits for a line, and may be woken
-        self._verb, self._nodes, self._addresses, self._execute = verb, nodes, addresses, execute
-        self._ended = ended
+        self._run, self._verb, self._execute, self._ended = run, verb, execute, ended
+        self._verbs = {word: text for word, text in verbs.items() if word not in (*_NOT_HERE, "exec")}
+        self._mininet = mininet or VerbsOfMininet(run)
+        self._options, self._leave = options, leave
+        self._depth = 0
+        self._offered: list[str] = []
 
-    def emptyline(self) -> bool:
-        """Do nothing: cmd.Cmd would repeat the last line."""
-        return False
+    # -- the loop -----------------------------------------------------------------------------------
+
+    def loop(self) -> None:
+        """Read and execute lines until the end of input. Ctrl-C at a terminal only drops the line."""
+        while True:
+            try:
+                return self.cmdloop()
+            except KeyboardInterrupt:
+                self.reading = False
+                if not self.tty:
+                    raise
+                print(f"\n(Ctrl-D or `exit`: {self._leave})", file=sys.stderr)
 
     def preloop(self) -> None:
         """Note that the first line is read next."""
@@ -80,68 +119,179 @@ class Prompt(cmd.Cmd):
         """Note that no further line is read."""
         self.reading = False
 
-    def do_help(self, arg: str) -> None:
-        """Print what can be typed."""
-        print(_HELP, end="")
-
-    def do_exit(self, arg: str) -> bool:
-        """End the run."""
-        return True
-
-    do_quit = do_exit
-
-    def do_EOF(self, arg: str) -> bool:  # the name cmd.Cmd calls at the end of input
-        """End the run."""
-        if self.tty:
-            print()
-        return True
-
-    def default(self, line: str) -> None:
-        """Execute a verb, or a command in a node."""
+    def onecmd(self, line: str) -> bool:
+        """Execute one line; return whether the prompt ends. An error is printed, and kept as the exit code."""
         try:
-            words = shlex.split(line, comments=True)
-        except ValueError as error:
-            self._fail(f"cannot read that line: {error}")
-            return
-        if not words:
-            return
-        code = self._run(words)
+            return self._line(line.strip())
+        except KeyboardInterrupt:
+            if not self.tty or self._depth:
+                raise
+            print(file=sys.stderr)
+            self._note(_INTERRUPTED)
+        except HoverboardError as error:
+            print_error(error)
+            self._note(error.exit_code)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            print(f"hoverboard: {error}", file=sys.stderr)
+            self._note(1)
+        return False
+
+    # -- one line -----------------------------------------------------------------------------------
+
+    def _line(self, line: str) -> bool:
+        first, rest = [*line.split(None, 1), "", ""][:2]
+        if not first or first.startswith("#"):
+            return False
+        if first in ("exit", "quit", "EOF"):
+            if first == "EOF" and self.tty:
+                print()
+            return True
+        if first in ("source", "time", "noecho"):
+            return self._wrapped(first, rest)
+        self._note(self._command(first, rest))
+        return False
+
+    def _wrapped(self, word: str, rest: str) -> bool:
+        """Execute a line, or the lines of a file, on behalf of another line."""
+        if not rest:
+            raise InputError(f"`{word}` needs {'a file' if word == 'source' else 'a line'}", next_step="type `help`")
+        if self._depth >= _DEEPEST:
+            raise InputError(f"{word}: {_DEEPEST} lines lead to one another", next_step="end the circle")
+        self._depth += 1
+        try:
+            if word == "source":
+                return any(self.onecmd(line) or self._ended() for line in _lines_of(rest))
+            begin = time.perf_counter()
+            stop = self.onecmd(rest)
+            if word == "time":
+                print(f"*** Elapsed time: {time.perf_counter() - begin:.6f} secs")
+            return stop
+        finally:
+            self._depth -= 1
+
+    def _command(self, first: str, rest: str) -> int:
+        if first in ("help", "?"):
+            return self._help(rest)
+        if first in VerbsOfMininet.HELP:
+            return self._mininet.execute(first, _words(rest) if first not in ("py", "px") else [], rest)
+        if first == "sh":
+            if not rest:
+                raise InputError("there is no command to run", next_step="type: sh CMD ...")
+            return self._execute(None, ["bash", "-c", rest])
+        if first in self._verbs:
+            return self._verb([first, *_words(rest)])
+        if first == "exec" and rest:
+            first, rest = [*rest.split(None, 1), ""][:2]
+            return self._in_node(first, re.sub(r"^--(\s+|$)", "", rest))
+        if first in listing.names(self._run.wiring()):
+            return self._in_node(first, re.sub(r"^--(\s+|$)", "", rest))
+        if first in _NOT_HERE:
+            raise InputError(f"`{first}` does not work at the prompt", next_step=_NOT_HERE[first])
+        raise InputError(f"{first!r} is neither a verb nor a node", next_step="type `help`")
+
+    def _in_node(self, name: str, text: str) -> int:
+        wiring = self._run.wiring()
+        node = listing.node(wiring, name)
+        if not text.strip():
+            raise InputError(f"there is no command to run in {name}", next_step=f"for a shell: {name} bash")
+        replaced: Replaced = replace_names(wiring, node, text.strip())
+        for note in replaced.notes:
+            print(f"note: {note}", file=sys.stderr)
+        return self._execute(node["pid"], ["bash", "-c", replaced.text])
+
+    def _help(self, word: str) -> int:
+        rows = {word: (arguments, text) for word, (arguments, text) in VerbsOfMininet.HELP.items()}
+        if word in rows:
+            print(f"{word} {rows[word][0]}: {rows[word][1]}")
+        elif word in self._verbs:
+            return self._verb([word, "--help"])
+        elif word:
+            raise InputError(f"there is no help for {word!r}", next_step="type `help`")
+        else:
+            print("verbs of hoverboard; VERB --help says more")
+            for name, text in self._verbs.items():
+                print(f"  {name:22} {text}")
+            print("verbs of Mininet")
+            for name, (arguments, text) in rows.items():
+                print(f"  {f'{name} {arguments}':22} {text}")
+            print("all else")
+            print(_OWN_HELP.format(leave=self._leave), end="")
+        return 0
+
+    def _note(self, code: int) -> None:
         self.exit_code = code or self.exit_code
 
-    def _run(self, words: Sequence[str]) -> int:
-        first, rest = words[0], list(words[1:])
-        if first == "exec" and rest:
-            first, rest = rest[0], rest[1:]
-        elif first in VERBS:
-            return self._verb([first, *rest])
-        if first not in self._nodes():
-            return self._fail(f"{first!r} is neither a verb nor a node; try `help`")
-        rest = rest[1:] if rest[:1] == ["--"] else rest
-        if not rest:
-            return self._fail(f"there is no command to run in {first}; for a shell: {first} bash")
-        addresses = self._addresses()
-        return self._execute(first, [addresses.get(word, word) for word in rest])
+    # -- Tab ----------------------------------------------------------------------------------------
 
-    def _fail(self, text: str) -> int:
-        print(f"hoverboard: {text}", file=sys.stderr)
-        self.exit_code = 2
-        return 2
+    def complete(self, text: str, state: int) -> str | None:  # type: ignore[override]
+        """The candidate number `state` for the word that is typed; readline asks until there is none."""
+        import readline
 
-    def completenames(self, text: str, *ignored: object) -> list[str]:
-        """The verbs and nodes that start with `text`, for tab completion."""
-        return [name for name in (*VERBS, "exec", "help", "exit", *self._nodes()) if name.startswith(text)]
+        if state == 0:
+            before = readline.get_line_buffer()[: readline.get_begidx()].split()
+            self._offered = candidates(before, text, self._vocabulary())
+        if state >= len(self._offered):
+            return None
+        found = self._offered[state]
+        return found if found.endswith("/") else f"{found} "
+
+    def _vocabulary(self) -> Vocabulary:
+        wiring = self._run.wiring()
+        return Vocabulary(
+            verbs=[*self._verbs, *VerbsOfMininet.HELP, *OWN],
+            nodes=listing.names(wiring),
+            vms=[node["name"] for node in wiring["nodes"] if node["kind"] == "vm"],
+            options=self._options,
+            files=_files,
+        )
 
 
-def run_in(pid: int, argv: list[str]) -> int:
-    """Run a command in the namespaces of `pid` with our terminal. Ctrl-C reaches only the command."""
-    kept = signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _words(text: str) -> list[str]:
+    try:
+        return shlex.split(text, comments=True)
+    except ValueError as error:
+        raise InputError(f"cannot read that line: {error}", next_step="close the quotation mark") from None
+
+
+def _lines_of(file: str) -> list[str]:
+    try:
+        return Path(_words(file)[0]).expanduser().read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise InputError(f"it cannot be read: {reason}", where=file, next_step="give a file of lines") from None
+
+
+def _files(start: str) -> list[str]:
+    """The paths that begin so; a folder ends in a slash."""
+    folder = Path(start).expanduser() if start.endswith("/") else Path(start).expanduser().parent
+    prefix = start[: start.rfind("/") + 1]
+    try:
+        return [f"{prefix}{path.name}{'/' if path.is_dir() else ''}" for path in folder.iterdir()]
+    except OSError:
+        return []
+
+
+def run_command(pid: int | None, argv: list[str]) -> int:
+    """Run a command with our terminal; Ctrl-C reaches only the command.
+
+    Args:
+        pid: run it in the namespaces of this process; None: in ours.
+        argv: the command.
+
+    Returns:
+        Its exit code, 128 and the number of the signal when one ended it.
+    """
+    command = argv if pid is None else [*entering(pid), *argv]
+    # A handler that does nothing, and not SIG_IGN: the command inherits the latter, and the former becomes the default.
+    # `preexec_fn` would do as well, but runs Python between fork and exec, which gRPC's threads do not survive.
+    kept = signal.signal(signal.SIGINT, lambda _number, _frame: None)
     try:
         sys.stdout.flush()
-        # The command would inherit SIG_IGN, so it gets the default handler.
-        return subprocess.run(
-            ["mnexec", "-a", str(pid), *argv],
-            check=False,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-        ).returncode
+        code = subprocess.run(command, check=False).returncode
+    except FileNotFoundError:
+        raise MachineError(f"{command[0]} is not installed", next_step="install it: sudo ./bootstrap.sh demo") from None
     finally:
         signal.signal(signal.SIGINT, kept)
+    return code if code >= 0 else 128 - code

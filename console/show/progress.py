@@ -13,6 +13,8 @@ from console.plain_text import plain, unfiltered
 if TYPE_CHECKING:
     from topologies.processes.phases import PhaseEvent
 
+_NOTE_INTERVAL = 20.0  # seconds
+
 
 def print_progress(text: str) -> None:
     """Print a line on stderr."""
@@ -34,6 +36,7 @@ class PhaseProgress:
         self._lock = threading.Lock()
         self._tasks: dict[str, Any] = {}
         self._printed: set[str] = set()
+        self._next_note = 0.0
         self._started = time.monotonic()
         self._progress: Any = None
 
@@ -43,7 +46,7 @@ class PhaseProgress:
 
             self._progress = _bars(
                 TextColumn("{task.description:>14}"), BarColumn(30), MofNCompleteColumn(),
-                TextColumn("{task.fields[seconds]:.2f} s"),
+                TextColumn("{task.fields[seconds]:.2f} s"), TextColumn("{task.fields[note]}"),
             )  # fmt: skip
             self._progress.start()
         return self
@@ -59,11 +62,24 @@ class PhaseProgress:
         with self._lock:
             if self._progress is not None:
                 if event.phase not in self._tasks:
-                    self._tasks[event.phase] = self._progress.add_task(event.phase, total=event.total, seconds=0.0)
-                self._progress.update(self._tasks[event.phase], completed=event.done, seconds=event.seconds)
+                    self._tasks[event.phase] = self._progress.add_task(
+                        event.phase, total=event.total, seconds=0.0, note=""
+                    )
+                self._progress.update(
+                    self._tasks[event.phase], completed=event.done, seconds=event.seconds, note=event.note
+                )
+            elif event.note:
+                self._print_note(event.note)
             elif event.done == event.total and event.phase not in self._printed:
                 self._printed.add(event.phase)
                 print(f"{event.phase:>14} {event.done}/{event.total} {event.seconds:.2f} s", file=sys.stderr)
+
+    def _print_note(self, note: str) -> None:
+        """Print the first note, and then one now and then: a terminal shows them all in place."""
+        now = time.monotonic()
+        if now >= self._next_note:
+            self._next_note = now + _NOTE_INTERVAL
+            print(note, file=sys.stderr, flush=True)
 
 
 class StepProgress:

@@ -95,6 +95,8 @@ def status(document: documents.Status) -> list[Table]:
                 ),
             )
         )  # fmt: skip
+    if "control" in document:
+        made.append(control_plane(document["control"]))
     if document.get("control", {}).get("processes"):
         made.append(control(document["control"]))
     if document.get("wan"):
@@ -109,10 +111,27 @@ def status(document: documents.Status) -> list[Table]:
     return made
 
 
+def control_plane(document: documents.Control) -> Table:
+    """The state of the control plane, its restarts, and its offload policy with the last error."""
+    rows: list[tuple[str, object]] = [("state", document["state"])]
+    if "error" in document:
+        rows.append(("", document["error"].partition("\n")[0]))
+    if "pid" in document:
+        rows += [("pid", or_dash(document["pid"])), ("restarts", document["restarts"])]
+    policy = document.get("offload_policy")
+    if policy is not None:
+        rows.append(("offload threshold", rate(policy["threshold_bps"])))
+        rows.append(("offload policy", policy["policy"] or "built-in"))
+        if policy["errors"]:
+            rows.append(("errors of the policy", policy["errors"]))
+            rows.append(("its last error", policy["last_error"]))
+    return table("control plane", ("what", "value"), rows)
+
+
 def control(document: documents.Control) -> Table:
     """The processes of a control plane that has one process per role."""
     known: dict[int | None, documents.Controller] = {one["pid"]: one for one in document.get("controllers", ())}
-    title = "control plane"
+    title = "processes of the control plane"
     if "store" in document:
         title += f": {counted(document['partitions'], 'partition')}, {document['store']} store"
     return table(
@@ -166,12 +185,17 @@ def supervision(document: documents.Supervision) -> Table:
     """Processes that died, with their state and their restarts."""
     return table(
         f"{counted(document['restarts'], 'restart')} of {counted(document['watched'], 'process', 'processes')}",
-        ("process", "node", "state", "#restarts", "last"),
+        ("process", "node", "state", "#restarts", "last", "last death"),
         (
-            (row["what"], row["server"] or "", row["state"], row["restarts"], row["last"] or "")
+            (row["what"], row["server"] or "", row["state"], row["restarts"], row["last"] or "", _death(row))
             for row in document["processes"]
         ),
     )
+
+
+def _death(row: documents.Supervised) -> str:
+    """Time and reason of the last death."""
+    return f"{row['died_at']}: {row['why'] or 'reason unknown'}"
 
 
 def _seconds(value: float | None) -> str:
@@ -336,8 +360,11 @@ def vms(document: Iterable[changes.ListedVM]) -> Table:
     """All VMs of a run."""
     rows = list(document)
     return table(
-        counted(len(rows), "VM"), ("VM", "network", "address", "host"),
-        ((vm["name"], vm["network"], _addresses(vm), vm["host"]) for vm in rows),
+        counted(len(rows), "VM"), ("VM", "network", "address", "host", "#rate limit", "tags"),
+        (
+            (vm["name"], vm["network"], _addresses(vm), vm["host"], rate(vm["rate_bps"]), ", ".join(vm["tags"]))
+            for vm in rows
+        ),
     )  # fmt: skip
 
 

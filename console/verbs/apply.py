@@ -9,6 +9,8 @@ import typer
 
 from console import runs, unprivileged
 from console.show.json_output import print_json
+from console.show.notices import show_warnings
+from console.show.offload import offload_lines
 from console.verbs.options import Json, Run
 
 if TYPE_CHECKING:
@@ -18,12 +20,12 @@ _TIMEOUT = 600.0  # seconds; a file may add many VMs
 
 
 def apply(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="A topology file, or the name of a shipped one.")],
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A topology file, a pipe, or the name of a shipped one.")],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would change, and change nothing.")] = False,
     run: Run = None,
     as_json: Json = False,
 ) -> None:
-    """Change a run to match FILE: its VMs, networks, firewalls, load balancers, routes and rates."""
+    """Change a run to match FILE: VMs, networks, firewalls, load balancers, routes, rates and the offload policy."""
     runs.need_root("apply")
     from topologies.client.run_client import RunClient
     from topologies.spec import schema
@@ -38,6 +40,7 @@ def apply(
         )  # fmt: skip
     if as_json:
         print_json(plan)
+        show_warnings(plan["warnings"])
     else:
         show(plan, dry_run=dry_run)
 
@@ -46,6 +49,7 @@ def show(plan: Applied, *, dry_run: bool) -> None:
     """Print a plan, and whether it was applied."""
     from console.show import tables
 
+    show_warnings(plan["warnings"])
     lines = list(_plan_lines(plan))
     for line in lines:
         print(line)
@@ -78,6 +82,7 @@ def _plan_lines(plan: Applied) -> Iterator[str]:
         yield f"~ {change['type']} {change['name']}  {fields}"
     for entity in plan["removed"]:
         yield f"- {entity['type']} {entity['name']}"
+    yield from offload_lines(plan["offload"])
     vms = plan["vms"]
     if vms["build"]:
         places = (f"{vm['name']} on {vm['host']}" for vm in vms["build"])

@@ -106,12 +106,7 @@ class _Output:
 def _output(file: Path | None) -> Iterator[_Output]:
     """Where pcapng is written: into the file, or into a pipe to a tcpdump that shows it."""
     if file is not None:
-        try:
-            output = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
-        except OSError as error:
-            raise InputError(
-                f"cannot write {file}: {error.strerror}", where="-w", next_step="give a file that can be written"
-            ) from error
+        output = open_output(file)
         try:
             yield _Output(output)
         finally:
@@ -141,18 +136,47 @@ def _output(file: Path | None) -> Iterator[_Output]:
         raise MachineError(f"tcpdump failed: {words}", where="capture", next_step="write a file with -w")
 
 
+def open_output(file: Path) -> int:
+    """A descriptor of the file that -w names: new, for its owner alone. A pipe or a device is opened as it is.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    from hoverboard.safe_files import open_private
+
+    try:
+        if _is_stream(file):
+            return os.open(file, os.O_WRONLY | os.O_CLOEXEC)
+        return open_private(file)
+    except OSError as error:
+        raise InputError(
+            f"cannot write {file}: {error.strerror}", where="-w", next_step="give a file that can be written"
+        ) from error
+
+
+def _is_stream(file: Path) -> bool:
+    """Whether a path is a pipe, or the system's name of an open file, such as /dev/stdout and `>(cat)`."""
+    if str(file).startswith(("/dev/fd/", "/proc/self/fd/")) or str(file) in ("/dev/stdout", "/dev/null"):
+        return True
+    return file.is_fifo() and not file.is_symlink()
+
+
 def _tcpdump(
     client: RunClient, place: InspectedNode, seconds: float | None, count: int, file: Path | None, snap: int
 ) -> int:
     """Capture on Open vSwitch, which has no engine: run tcpdump on the device, and return its exit code."""
     from topologies.client import inspect
 
-    target = None if file is None else str(file.absolute())
-    argv = inspect.tcpdump(client, place, file=target, snap=snap, count=count)
-    print_progress(f"{place.node} has dataplane {place.dataplane}, which has no engine; running {' '.join(argv[3:])}")
-    with guard.ended_by_signals():
+    argv = inspect.tcpdump(client, place, as_file=file is not None, snap=snap, count=count)
+    shown = " ".join(argv[argv.index("tcpdump") :])
+    print_progress(f"{place.node} has dataplane {place.dataplane}, which has no engine; running {shown}")
+    with contextlib.ExitStack() as stack:
+        output = None if file is None else open_output(file)
+        if output is not None:
+            stack.callback(os.close, output)
+        stack.enter_context(guard.ended_by_signals())
         try:
-            running = subprocess.Popen(argv, stderr=subprocess.PIPE, text=True, errors="replace")
+            running = subprocess.Popen(argv, stdout=output, stderr=subprocess.PIPE, text=True, errors="replace")
         except FileNotFoundError:
             raise MachineError("mnexec is not installed", next_step="install it: sudo ./bootstrap.sh demo") from None
         words = threading.Thread(target=_pass_on, args=(running.stderr, place.node), daemon=True)

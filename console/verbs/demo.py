@@ -9,11 +9,12 @@ import typer
 
 from console import guard, runs
 from console.show.json_output import print_json
-from console.verbs.options import Json
+from console.verbs.options import DemoRun, Json
+from hoverboard.contract.errors import MachineError
 
 
 def demo(
-    run: Annotated[str, typer.Option("--run", metavar="NAME", help="First part of the names of its runs.")] = "demo",
+    run: DemoRun = None,
     generation: Annotated[
         str,
         typer.Option(
@@ -32,12 +33,21 @@ def demo(
     from console.show.progress import StepProgress
     from experiments.demo import demo as experiment
     from experiments.demo import demo_report
+    from experiments.frame import results_place
 
     folder = out if out is not None else demo_report.default_folder()
+    results_place.check_folder(folder, results_place.DEMO_MIB)
+    unwritten: MachineError | None = None
     with guard.ended_by_signals(), StepProgress() as progress:
-        result = experiment.run(experiment.demo_spec(run, generation), progress)
+        spec = experiment.demo_spec(run or "demo", generation)
+        result = experiment.run(spec, progress, lambda one: demo_report.keep_raw(one, folder))
         progress("writing the report", 0.99)
-        summary = demo_report.write(result, folder)
+        summary = demo_report.summarise(result)
+        try:
+            with results_place.writing(folder, lambda: "make room, or give another --out; stdout has the figures"):
+                demo_report.write_files(result, summary, folder)
+        except MachineError as error:
+            unwritten = error  # what was measured is shown first
     if as_json:
         print_json(summary)
     else:
@@ -48,6 +58,9 @@ def demo(
             print(f"note: {note}")
         if summary["ok"]:
             print("all checks passed: VMs reach only VMs of their own tenant, and the flow was offloaded")
-        print(f"{summary['seconds']:.0f} s; report: {folder / 'report.html'}")
+        report = folder / "report.html" if unwritten is None else "none"
+        print(f"{summary['seconds']:.0f} s; report: {report}")
+    if unwritten is not None:
+        raise unwritten
     if not summary["ok"]:
         raise typer.Exit(1)

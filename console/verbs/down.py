@@ -9,14 +9,12 @@ import typer
 
 from console import runs
 from console.show.json_output import print_json
-from console.verbs.options import Json
+from console.verbs.options import Json, TypedRun, environment_run
 from hoverboard.contract.errors import InputError
 
 
 def down(
-    run: Annotated[
-        str | None, typer.Option("--run", metavar="NAME", help="Name of the run. May be left out when only one is up.")
-    ] = None,
+    run: TypedRun = None,
     everything: Annotated[bool, typer.Option("--all", help="Take all runs down, dead ones too.")] = False,
     orphans: Annotated[
         bool, typer.Option("--orphans", help="Remove only orphans: runs whose holder died or whose directory is gone.")
@@ -32,12 +30,17 @@ def down(
         _end_orphans(run, as_json)
         return
     from topologies.client import run_client
-    from topologies.processes.run_directory import run_names
+    from topologies.processes import failed_logs
+    from topologies.processes.run_directory import RunDirectory, run_names
 
     try:
+        # What is typed names one run; the environment does not keep `--all` and `--orphans` from all others.
+        run = run or environment_run()
         names = run_names() if everything else [runs.choose(run, run_names() if run is None else [])]
         for name in names:
             run_client.down(name, missing_ok=everything)
+        for name in failed_logs.names() if everything else ():
+            failed_logs.forget(RunDirectory.of(name))
     finally:
         runs.mention_orphans()
     if as_json:

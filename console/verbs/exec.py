@@ -4,46 +4,71 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 
-from console import runs
+from console import guard, runs
 from console.verbs.options import Node, Run
-from hoverboard.contract.errors import InputError, MachineError
+from hoverboard.contract.errors import InputError
 
 
 def execute(
     node: Node,
     command: Annotated[list[str], typer.Argument(metavar="-- CMD ...", help="The command and its arguments.")],
     run: Run = None,
+    user: Annotated[
+        str | None,
+        typer.Option("--as", metavar="USER", help="Run the command as this user of the machine. Default: as root."),
+    ] = None,
 ) -> None:
     """Run a command in a node, with this terminal. The exit code is that of the command."""
     runs.need_root("exec")
-    given, argv = split_command(command)
+    given = split_command(command)
     from topologies.client.run_client import RunClient
+    from topologies.namespaces.entering import entering
+    from topologies.namespaces.users import as_user
 
-    with RunClient(runs.live(given or run)) as client:
+    name = given.user or user
+    argv = given.argv if name is None else [*as_user(name), *given.argv]
+    with RunClient(runs.live(given.run or run)) as client:
         pid = client.pid_of(node)
     sys.stdout.flush()
-    try:
-        os.execvp("mnexec", ["mnexec", "-a", str(pid), *argv])
-    except FileNotFoundError:
-        raise MachineError("mnexec is not installed", next_step="install it: sudo ./bootstrap.sh demo") from None
+    guard.restore_umask()
+    command = [*entering(pid), *argv]
+    os.execvp(command[0], command)
 
 
-def split_command(words: list[str]) -> tuple[str | None, list[str]]:
-    """The words after NODE: the name of `--run`, if it stands before `--`, and the command."""
-    run = None
-    if "--" in words:
-        at = words.index("--")
-        if at == 2 and words[0] == "--run":
-            run, words = words[1], words[at:]
-        elif at == 1 and words[0].startswith("--run="):
-            run, words = words[0].removeprefix("--run="), words[at:]
-    argv = words[1:] if words[:1] == ["--"] else words
+class Words(NamedTuple):
+    """The words after NODE.
+
+    Attributes:
+        run: of `--run` before the command.
+        user: of `--as` before the command.
+        argv: the command.
+    """
+
+    run: str | None
+    user: str | None
+    argv: list[str]
+
+
+def split_command(words: list[str]) -> Words:
+    """Options after NODE, if they stand before the command, and the command.
+
+    Raises:
+        InputError: there is no command.
+    """
+    found, rest = dict[str, str](), list(words)
+    while rest:
+        option, is_whole, value = rest[0].partition("=")
+        if option not in ("--run", "--as") or not (is_whole or (len(rest) > 1 and rest[1] != "--")):
+            break
+        found[option] = value if is_whole else rest[1]
+        rest = rest[1:] if is_whole else rest[2:]
+    argv = rest[1:] if rest[:1] == ["--"] else rest
     if not argv:
         raise InputError(
             "there is no command to run", where="exec", next_step="give one: hoverboard exec NODE -- ping -c 3 10.0.0.3"
         )
-    return run, argv
+    return Words(found.get("--run"), found.get("--as"), argv)

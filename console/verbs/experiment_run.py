@@ -19,6 +19,7 @@ from console import guard, runs
 from console.show.json_output import print_json
 from console.verbs.options import Json
 from hoverboard.contract.errors import InputError, counted
+from hoverboard.text_files import read_text
 
 if TYPE_CHECKING:
     from experiments.frame.experiment import ClaimVerdict, Sample
@@ -78,6 +79,8 @@ def run(
     """Run an experiment on new testbeds, and write its report."""
     if scheduler is None:
         runs.need_root("experiment run")
+    from experiments.frame import results_place
+
     if resume and out is None:
         raise InputError("--resume needs the folder with the results", where="--resume", next_step="add --out DIR")
     if name == _ALL and (settings or sweep):
@@ -86,13 +89,16 @@ def run(
         )
     plans = _make_plans(name, settings or [], sweep, repeat, seed, quick, pin == "auto")
     folder = out if out is not None else Path("results") / f"{Path(name).stem}-{datetime.now():%Y%m%d-%H%M%S}"
+    results_place.check_folder(folder, results_place.ALL_MIB if name == _ALL else results_place.RUN_MIB)
     paths = [folder / plan.experiment.name for plan in plans] if name == _ALL else [folder]
     run_plans = _run_here if scheduler is None else partial(_run_on_cluster, scheduler, tls, insecure)
     done = run_plans(list(zip(plans, paths, strict=True)), resume, folder)
     if name == _ALL:
         from experiments.sweeps import report
+        from hoverboard.safe_files import write_file
 
-        (folder / report.SUMMARY).write_text(report.overview([one for one, _ in done]), encoding="utf-8")
+        with results_place.writing(folder, lambda: f"make room, then: hoverboard experiment report {folder}"):
+            write_file(folder, report.SUMMARY, report.overview([one for one, _ in done]))
     print_reports(done, as_json)
 
 
@@ -104,9 +110,8 @@ def _make_plans(
 
     loops: dict[str, list[Any]] = {}
     if sweep is not None:
-        if not sweep.is_file():
-            raise InputError("there is no such file", where=str(sweep), next_step="give a YAML file")
-        named, loops = runner.parse_sweep(sweep.read_text(), str(sweep))
+        text = read_text(sweep, "sweep", pipe=True, next_step="give a YAML file")
+        named, loops = runner.parse_sweep(text, str(sweep))
         if named not in (None, name):
             raise InputError(
                 f"this sweep is for {named}, not for {name}", where=str(sweep), next_step=f"run {named} with it"
@@ -182,17 +187,31 @@ def _run_each(
     several: Sequence[tuple[Plan, Path]], out: Path, progress: Progress, run: Callable[[Plan, Path, Progress], Folder]
 ) -> list[tuple[Folder, list[ClaimVerdict]]]:
     """Run plans one after the other, and write the report of each when it ends."""
+    from experiments.frame import results_place
     from experiments.sweeps import report
 
     done: list[tuple[Folder, list[ClaimVerdict]]] = []
     try:
         for plan, path in several:
-            folder = run(plan, path, lambda what, part: progress(what, (len(done) + part) / len(several)))
-            done.append((folder, report.write(folder)))
+            with results_place.writing(path, lambda: f"make room; what was measured is there, {_continue(out)}"):
+                folder = run(plan, path, lambda what, part: progress(what, (len(done) + part) / len(several)))
+            with results_place.writing(path, partial(_report_again, plan, path)):
+                done.append((folder, report.write(folder)))
     except KeyboardInterrupt:
-        print(f"results so far are in {out}; to continue, add --resume --out {out}", file=sys.stderr)
+        print(f"results so far are in {out}; {_continue(out)}", file=sys.stderr)
         raise
     return done
+
+
+def _continue(out: Path) -> str:
+    return f"to continue, add --resume --out {out}"
+
+
+def _report_again(plan: Plan, path: Path) -> str:
+    from hoverboard.contract.plugins import file_of
+
+    trust = "" if file_of(plan.where) is None else " --trust-code"
+    return f"make room; all points are measured, so then: hoverboard experiment report {path}{trust}"
 
 
 def _keys(tls: Path | None) -> ClusterKeys | None:
@@ -259,6 +278,8 @@ def print_reports(done: Sequence[tuple[Folder, Sequence[ClaimVerdict]]], as_json
                 tables.show([experiment_tables.verdicts(about["experiment"], verdicts, about["repeat"])])
             for line in failure_lines(folder.table().failed()):
                 print(line)
+            if failed[str(folder.path)]:
+                print(f"to measure them again: experiment run with --resume --out {folder.path}")
             print(f"report: {folder.path / REPORT}")
     if any(not len(folder.table()) or failed[str(folder.path)] == len(folder.table()) for folder, _ in done):
         raise typer.Exit(1)

@@ -9,7 +9,7 @@ import typer
 
 from console import runs
 from console.show.json_output import print_json
-from console.verbs.options import Json, Run, resolve_model
+from console.verbs.options import Json, Run, RunBefore, resolve_model
 from hoverboard.contract.errors import counted
 from hoverboard.contract.models import MODELS, choices
 
@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from hoverboard.contract.change_documents import ModelShown
 
 app = typer.Typer(help="Show or change the programming model of a run.", no_args_is_help=True)
+
+
+@app.callback()
+def _group(run: RunBefore = None) -> None:
+    """Declare the option that may stand before the verb."""
 
 
 @app.command("set")

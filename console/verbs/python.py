@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from console import python_runner
+from console import guard, python_runner
 from hoverboard.contract.errors import InputError
 
 
@@ -38,7 +38,8 @@ def python(
         # An empty or relative entry stands for the current directory, or for a place below it.
         entries = environment["PYTHONPATH"].split(os.pathsep)
         environment["PYTHONPATH"] = os.pathsep.join(filter(os.path.isabs, entries))
-    command = [sys.executable, "-P", python_runner.__file__, file, *(arguments or ())]
+    command = [sys.executable, "-P", "-s", python_runner.__file__, file, *(arguments or ())]
+    guard.restore_umask()
     os.execve(sys.executable, command, environment)
 
 

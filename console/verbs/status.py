@@ -8,6 +8,7 @@ import typer
 
 from console import runs
 from console.show.json_output import print_json
+from console.show.notices import show_warnings
 from console.verbs.options import Json, Run
 
 
@@ -32,5 +33,6 @@ def status(
 
     if whole is not None:
         tables.show(tables.status(whole))
+        show_warnings(whole["warnings"])
     elif part is not None:
         tables.show(tables.node(part))

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
+import warnings
 from collections.abc import Callable, Iterable
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from console import guard, runs, unprivileged
 from console.show.json_output import print_json
-from console.verbs.options import Json, resolve_model
-from hoverboard.contract.errors import InputError
+from console.show.notices import count_warnings, show_warnings
+from console.verbs.options import Json, NewRun, resolve_model
+from hoverboard.contract.errors import HoverboardWarning, InputError
 from hoverboard.contract.generations import Dataplane
 from hoverboard.contract.models import choices
+
+if TYPE_CHECKING:
+    from topologies.spec.schema import TopologyText
 
 ModelOption = Annotated[
     str | None,
@@ -40,6 +44,14 @@ OffloadPolicyOption = Annotated[
     str | None,
     typer.Option("--offload-policy", metavar="FILE.py:CLASS", help="Your own offload policy (docs/models.md)."),
 ]
+
+OffloadThresholdOption = Annotated[
+    str | None,
+    typer.Option(
+        "--offload-threshold", metavar="RATE",
+        help="Offload a VM pair that sends more than this rate, such as 100kbit, instead of the file's.",
+    ),
+]  # fmt: skip
 
 # One process for each role: docs/control-plane.md.
 _NEEDS_PROCESSES = "Needs `--control-plane processes`."
@@ -77,15 +89,14 @@ StoreOption = Annotated[
 def up(
     context: typer.Context,
     file: Annotated[
-        str, typer.Argument(metavar="[FILE]", help="A topology file, or the name of a shipped one.")
+        str, typer.Argument(metavar="[FILE]", help="A topology file, a pipe, or the name of a shipped one.")
     ] = "demo",
-    run: Annotated[
-        str | None, typer.Option("--run", metavar="NAME", help="Name of the run. Default: that of the topology.")
-    ] = None,
+    run: NewRun = None,
     model: ModelOption = None,
     dataplane: DataplaneOption = None,
     scheduling: SchedulingOption = None,
     offload_policy: OffloadPolicyOption = None,
+    offload_threshold: OffloadThresholdOption = None,
     control_plane: ControlPlaneOption = None,
     partitions: PartitionsOption = None,
     replicas: ReplicasOption = None,
@@ -98,13 +109,19 @@ def up(
     as_json: Json = False,
 ) -> None:
     """Bring a topology up as a run. Without --detach you get a prompt. Leaving it takes the run down."""
-    options = {"model": model, "dataplane": dataplane, "scheduling": scheduling, "offload_policy": offload_policy}
+    options = {
+        "model": model, "dataplane": dataplane, "scheduling": scheduling, "offload_policy": offload_policy,
+        "offload_threshold": offload_threshold,
+    }  # fmt: skip
     control: dict[str, Any] = {
         "control_plane": control_plane, "partitions": partitions, "replicas": replicas, "front_ends": front_ends,
         "store": store,
     }  # fmt: skip
     if check:
-        raise typer.Exit(unprivileged.checked(lambda: _print_check(file, run, options, control, as_json)))
+        from topologies.spec.schema import read
+
+        given = read(file)  # once: the check may run twice, and a pipe cannot be read again
+        raise typer.Exit(unprivileged.checked(lambda: _print_check(file, given, run, options, control, as_json)))
     if as_json and not detach:
         raise InputError("--json needs --detach", where="up", next_step="add --detach, or leave --json out")
     runs.need_root("up")
@@ -119,24 +136,29 @@ def up(
     from topologies.client.run_client import start_detached
     from topologies.spec import external, schema
 
-    topology = schema.load(file)
+    given = schema.read(file)
+    topology = schema.parse(**given)
     if dataplane is not None:
         topology = topology.with_dataplane(dataplane)
     name = run or topology.name
     options["offload_policy"] = _absolute(offload_policy)
-    with guard.ended_by_signals(), PhaseProgress() as progress:
-        ready = start_detached(
-            os.path.abspath(file) if os.path.exists(file) else file, run=name, control=control, progress=progress,
-            **options,
-        )  # fmt: skip
-    _print_notes(external.notes(topology))
-    if as_json:
-        print_json(ready)
-    else:
-        print(f"run {name!r} is up; end it with: hoverboard down --run {name}")
+    with guard.ended_by_signals() as signals:
+        with PhaseProgress() as progress:
+            ready = start_detached(
+                given, run=name, control=control, progress=progress, last_chance=signals.ignore, **options
+            )
+        _print_notes(external.notes(topology))
+        found = [notice.document() for notice in topology.notices]
+        show_warnings(found)
+        if as_json:
+            print_json({**ready, "warnings": found})
+        else:
+            print(f"run {name!r} is up; end it with: hoverboard down --run {name}")
 
 
-def _print_check(file: str, run: str | None, options: dict[str, Any], control: dict[str, Any], as_json: bool) -> None:
+def _print_check(
+    file: str, given: TopologyText, run: str | None, options: dict[str, Any], control: dict[str, Any], as_json: bool
+) -> None:
     """Print whether `Testbed` takes these arguments: its checks, without those of the machine."""
     from hoverboard.contract.change_documents import Checked
     from topologies.cluster.control_processes import ControlLayout
@@ -145,7 +167,7 @@ def _print_check(file: str, run: str | None, options: dict[str, Any], control: d
     from topologies.spec import external, schema
 
     layout = ControlLayout.of(**control)
-    topology = with_options(schema.load(file), **options)
+    topology = with_options(schema.parse(**given), **options)
     check_start(topology, layout, RunDirectory.of(run or topology.name))
     _print_notes(external.notes(topology))
     found: Checked = {
@@ -156,12 +178,15 @@ def _print_check(file: str, run: str | None, options: dict[str, Any], control: d
         "hoverboards": len(topology.hoverboards),
         "networks": len(topology.networks),
         "vms": len(topology.vms),
+        "warnings": [notice.document() for notice in topology.notices],
     }
+    show_warnings(found["warnings"])
     if as_json:
         print_json(found)
     else:
+        verdict = count_warnings(len(found["warnings"])) if found["warnings"] else "fine"
         print(
-            f"{file}: fine: {_count(found['hosts'], 'host')}, {_count(found['hoverboards'], 'Hoverboard')}, "
+            f"{file}: {verdict}: {_count(found['hosts'], 'host')}, {_count(found['hoverboards'], 'Hoverboard')}, "
             f"{_count(found['networks'], 'network')}, {_count(found['vms'], 'VM')}, model {topology.model}"
         )
 
@@ -177,8 +202,10 @@ def _print_notes(notes: Iterable[str]) -> None:
 
 
 def _absolute(policy: str | None) -> str | None:
-    """The absolute path of an offload policy."""
-    return None if policy is None else os.path.abspath(policy)
+    """The absolute path of an offload policy; "built-in" is none."""
+    from hoverboard.contract.plugins import absolute
+
+    return None if policy is None else absolute(policy)
 
 
 def foreground(file: str, run: str | None, command: Callable[..., object], **options: Any) -> int:
@@ -195,12 +222,14 @@ def foreground(file: str, run: str | None, command: Callable[..., object], **opt
     from topologies.run.testbed import Testbed
     from topologies.spec import external
 
+    warnings.simplefilter("ignore", HoverboardWarning)  # they are printed below
     testbed = Testbed(file, run=run, **options)
     with guard.ended_by_signals():
         try:
             with PhaseProgress() as progress:
                 testbed.up(progress)
             _print_notes(external.notes(testbed.topology))
+            show_warnings(notice.document() for notice in testbed.topology.notices)
             return hold(testbed, command)
         finally:
             try:

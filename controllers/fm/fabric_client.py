@@ -22,7 +22,7 @@ from hoverboard.contract.wire.fabric_pb2_grpc import FabricManagerStub
 
 if TYPE_CHECKING:
     from hoverboard.contract.change_documents import ModelBegun, Plan
-    from hoverboard.contract.documents import Offload, PlaneStatus
+    from hoverboard.contract.documents import Offload, OffloadPolicyStatus, PlaneStatus
 
 
 _REQUEST_TIMEOUT = 60.0  # seconds; enough for a full update of 100,000 VMs, short enough to notice a dead control plane
@@ -151,6 +151,15 @@ class FabricClient:
         """
         return cast("ModelBegun", self._document(self._stub.SetModel, pb.SetModelRequest(model=model)))
 
+    def set_offload(self, settings: pb.OffloadSettings) -> OffloadPolicyStatus:
+        """Change the offload policy and its settings; return the document of the new one. Offloads stay.
+
+        Raises:
+            InputError: a value is wrong, or the policy's class cannot be used.
+            RunError: the control plane does not answer.
+        """
+        return cast("OffloadPolicyStatus", self._document(self._stub.SetOffload, settings))
+
     def close(self) -> None:
         """Close the channel."""
         self._channel.close()
@@ -173,12 +182,12 @@ class FabricClient:
             code, details = error.code(), error.details() or ""
             rejected = error_from_status(code, details)
             if rejected is not None:
-                raise rejected from error
+                raise rejected from None
             raise RunError(
                 f"the control plane does not answer: {_reason(code, details, timeout)}",
                 where=self.address,
                 next_step="check that the run is up (hoverboard status), and read its control plane's log",
-            ) from error
+            ) from None
 
 
 def _reason(code: grpc.StatusCode, details: str, timeout: float) -> str:

@@ -8,9 +8,10 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from controllers.crash import answer_to
 from controllers.fm.codec import decode_entity
@@ -24,12 +25,15 @@ from hoverboard.contract.wire import fabric_pb2 as pb
 
 if TYPE_CHECKING:
     from hoverboard.contract.change_documents import ModelBegun, Plan
-    from hoverboard.contract.documents import Offload, PlaneStatus
+    from hoverboard.contract.documents import Offload, OffloadPolicyStatus, PlaneStatus
 
 
 MAX_ENTITIES = 1_000_000  # in one request
 _LARGE = 1_000  # entities; during a larger request, garbage collection pauses
 _log = logging.getLogger(__name__)
+_Request = TypeVar("_Request")
+_Reply = TypeVar("_Reply")
+_Method = Callable[["FabricManagerServicer", _Request, Any], Awaitable[_Reply]]
 _AT_A_TIME = 100  # entities decoded before the event loop may do other work
 
 
@@ -68,60 +72,111 @@ class ControlPlanePort(Protocol):
         """Change to another programming model; return {"model", "from", "switching"}."""
         ...
 
+    async def set_offload(self, order: pb.OffloadSettings) -> OffloadPolicyStatus:
+        """Change the offload policy and its settings; return the document of the new one."""
+        ...
+
+
+class Answers:
+    """Counts the requests that are being answered, so that a process which ends can wait for their answers."""
+
+    def __init__(self) -> None:
+        self._pending = 0
+        self._none = asyncio.Event()
+        self._none.set()
+
+    def begin(self, context: Any) -> None:
+        """Count a request until gRPC has handed its answer to the connection."""
+        self._pending += 1
+        self._none.clear()
+        context.add_done_callback(self._sent)
+
+    def _sent(self, _context: Any) -> None:
+        self._pending -= 1
+        if not self._pending:
+            self._none.set()
+
+    async def all_sent(self) -> None:
+        """Wait until all requests have their answers."""
+        await self._none.wait()
+
+
+def _answered(method: _Method[_Request, _Reply]) -> _Method[_Request, _Reply]:
+    """Count a request, and make a status code of an exception."""
+
+    @wraps(method)
+    async def call(self: FabricManagerServicer, request: _Request, context: Any) -> _Reply:
+        self.answers.begin(context)
+        try:
+            return await method(self, request, context)
+        except Exception as error:
+            if not isinstance(error, HoverboardError):
+                _log.error("a request failed", exc_info=error)
+            await context.abort(*status_of(answer_to(error)))
+            raise AssertionError("context.abort returned") from error
+
+    return call
+
 
 class FabricManagerServicer:
-    """The FabricManager service of fabric.proto."""
+    """The FabricManager service of fabric.proto.
+
+    Attributes:
+        answers: counts the requests that have no answer yet.
+    """
 
     def __init__(self, plane: ControlPlanePort) -> None:
         self._plane = plane
+        self.answers = Answers()
 
+    @_answered
     async def FullUpdate(self, request: pb.FullUpdateRequest, context: Any) -> pb.UpdateReply:
         """Replace the whole configuration."""
-        try:
-            with _gc_paused_for(len(request.entities)):
-                entities = await decode_entities(request.entities)
-                return _reply(*await self._plane.full_update(entities, _expected(request)))
-        except Exception as error:
-            await _abort(context, error)
+        with _gc_paused_for(len(request.entities)):
+            entities = await decode_entities(request.entities)
+            return _reply(*await self._plane.full_update(entities, _expected(request)))
 
+    @_answered
     async def Diff(self, request: pb.DiffRequest, context: Any) -> pb.UpdateReply:
         """Change a part of the configuration."""
-        try:
-            with _gc_paused_for(len(request.upsert) + len(request.remove)):
-                upsert, remove = await decode_entities(request.upsert), await _references(request)
-                return _reply(*await self._plane.diff(upsert, remove, _expected(request)))
-        except Exception as error:
-            await _abort(context, error)
+        with _gc_paused_for(len(request.upsert) + len(request.remove)):
+            upsert, remove = await decode_entities(request.upsert), await _references(request)
+            return _reply(*await self._plane.diff(upsert, remove, _expected(request)))
 
+    @_answered
     async def Plan(self, request: pb.DiffRequest, context: Any) -> pb.Json:
         """The changes that a diff would make."""
-        try:
-            upsert, remove = await decode_entities(request.upsert), await _references(request)
-            return pb.Json(json=json.dumps(await self._plane.plan(upsert, remove, _expected(request))))
-        except Exception as error:
-            await _abort(context, error)
+        upsert, remove = await decode_entities(request.upsert), await _references(request)
+        return _json(await self._plane.plan(upsert, remove, _expected(request)))
 
+    @_answered
     async def List(self, request: pb.EntityRef, context: Any) -> pb.Json:
         """The entities of a type, or of all types."""
-        try:
-            return pb.Json(json=json.dumps(await self._plane.entities(request.type)))
-        except Exception as error:
-            await _abort(context, error)
+        return _json(await self._plane.entities(request.type))
 
+    @_answered
     async def Status(self, request: pb.Empty, context: Any) -> pb.Json:
         """The status document."""
-        return pb.Json(json=json.dumps(await self._plane.status()))
+        return _json(await self._plane.status())
 
+    @_answered
     async def Offloads(self, request: pb.Empty, context: Any) -> pb.Json:
         """The active offloads."""
-        return pb.Json(json=json.dumps(await self._plane.offloads()))
+        return _json(await self._plane.offloads())
 
+    @_answered
     async def SetModel(self, request: pb.SetModelRequest, context: Any) -> pb.Json:
         """Change to another programming model."""
-        try:
-            return pb.Json(json=json.dumps(await self._plane.set_model(request.model)))
-        except Exception as error:
-            await _abort(context, error)
+        return _json(await self._plane.set_model(request.model))
+
+    @_answered
+    async def SetOffload(self, request: pb.OffloadSettings, context: Any) -> pb.Json:
+        """Change the offload policy and its settings."""
+        return _json(await self._plane.set_offload(request))
+
+
+def _json(document: Any) -> pb.Json:
+    return pb.Json(json=json.dumps(document))
 
 
 def _gc_paused_for(entities: int) -> AbstractContextManager[None]:
@@ -157,13 +212,6 @@ async def decode_entities(messages: Sequence[pb.Entity]) -> list[AnyEntity]:
         entities += [decode_entity(message) for message in messages[at : at + _AT_A_TIME]]
         await asyncio.sleep(0)
     return entities
-
-
-async def _abort(context: Any, error: Exception) -> NoReturn:
-    if not isinstance(error, HoverboardError):
-        _log.error("a request failed", exc_info=error)
-    await context.abort(*status_of(answer_to(error)))
-    raise AssertionError("context.abort returned")
 
 
 def _reply(changes: Changes, switches: Sequence[str]) -> pb.UpdateReply:

@@ -9,7 +9,15 @@ import json
 
 import grpc
 
-from hoverboard.contract.errors import EntityError, HoverboardError, InputError, RunError
+from hoverboard.contract.errors import (
+    EntityError,
+    HoverboardError,
+    InputError,
+    MachineError,
+    MeasurementError,
+    RunError,
+    SwitchError,
+)
 
 MAX_MESSAGE = 256 * 1024 * 1024  # a full update of 100,000 VMs is about 20 MB
 # Characters of each part of an error. The details are a header, and gRPC drops an answer with headers over 8 KiB.
@@ -21,12 +29,16 @@ _CODES: dict[type[HoverboardError], grpc.StatusCode] = {
     InputError: grpc.StatusCode.INVALID_ARGUMENT,
     RunError: grpc.StatusCode.FAILED_PRECONDITION,
 }
+_KINDS = {
+    kind.__name__: kind for kind in (EntityError, InputError, RunError, MachineError, SwitchError, MeasurementError)
+}
 
 
 def status_of(error: HoverboardError) -> tuple[grpc.StatusCode, str]:
     """The gRPC status code and details of an error."""
     code = _CODES.get(type(error), grpc.StatusCode.INTERNAL)
-    parts = {"what": error.what, "where": error.where, "next_step": error.next_step}
+    kind = next((one.__name__ for one in type(error).__mro__ if one.__name__ in _KINDS), "")
+    parts = {"what": error.what, "where": error.where, "next_step": error.next_step, "kind": kind}
     return code, json.dumps({name: _shortened(text) for name, text in parts.items()})
 
 
@@ -45,10 +57,9 @@ def error_from_status(code: grpc.StatusCode, details: str) -> HoverboardError | 
             where="fabric manager",
             next_step="send fewer entities in one request: a full update, then diffs",
         )
-    if kind is None:
-        return None
     try:
         parts = json.loads(details)
-        return kind(parts["what"], where=parts["where"], next_step=parts["next_step"])
-    except (ValueError, KeyError, TypeError):
-        return kind(details)
+        named = _KINDS.get(parts.get("kind", ""), kind)
+        return None if named is None else named(parts["what"], where=parts["where"], next_step=parts["next_step"])
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None if kind is None else kind(details)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from controllers.fm.index import FabricIndex, entity_where, key_of
 from controllers.fm.rejections import check_ip6, in_use, is_gateway, overlap, rate_rejected
+from hoverboard.contract.checks.similar_names import similar
 from hoverboard.contract.encapsulation import GATEWAY_MAC
 from hoverboard.contract.entities import (
     VM,
@@ -146,8 +147,14 @@ class IntentChecks:
                 if isinstance(vm, VM)
                 else f"VM {route.next_hop!r} does not exist",
                 where=entity_where(route, "next_hop"),
-                next_step=f"name a VM of network {route.network!r}, added in the same request or before",
+                next_step=self._vm_step(route.next_hop, route.network),
             )
+
+    def _vm_step(self, name: str, network: str) -> str:
+        """The next step for the name of a VM that the network does not have."""
+        close = similar(name, self._index.vms_of_network.get(network, ()))
+        guess = "" if close is None else f"did you mean {close!r}? "
+        return f"{guess}name a VM of network {network!r}, added in the same request or before"
 
     def _check_balancer(self, balancer: LoadBalancer) -> None:
         self._network_of(balancer)
@@ -160,7 +167,7 @@ class IntentChecks:
                     if isinstance(vm, VM)
                     else f"VM {name!r} does not exist",
                     where=entity_where(balancer, "backends"),
-                    next_step=f"name VMs of network {balancer.network!r}, added in the same request or before",
+                    next_step=self._vm_step(name, balancer.network),
                 )
 
     def check_references_to(self, old: AnyEntity) -> None:

@@ -28,7 +28,6 @@ from hoverboard.contract.openflow.flow import (
     Move,
     Output,
     SetField,
-    WriteMetadata,
 )
 from hoverboard.contract.openflow.shares import WHOLE, Share
 
@@ -80,12 +79,10 @@ def _instructions(actions: tuple[Action, ...]) -> list[Any]:
             case Output(port):
                 # The controller needs all bytes of a packet: it sends the packet on.
                 applied.append(parser.OFPActionOutput(port, ofp.OFPCML_NO_BUFFER if port == CONTROLLER else 0))
-            case WriteMetadata(value):
-                rest.append(parser.OFPInstructionWriteMetadata(value, (1 << 64) - 1))
             case Goto(table):
                 rest.append(parser.OFPInstructionGotoTable(table))
         if rest and isinstance(action, SetField | Move | Output):
-            raise ValueError(f"{action}: actions come before metadata and goto, as a switch executes them")
+            raise ValueError(f"{action}: actions come before goto, as a switch executes them")
     return ([parser.OFPInstructionActions(ofp.OFPIT_APPLY_ACTIONS, applied)] if applied else []) + rest
 
 
@@ -170,8 +167,6 @@ def _decode_instruction(instruction: Any) -> list[Action]:
     match instruction:
         case parser.OFPInstructionActions() if instruction.type == ofp.OFPIT_APPLY_ACTIONS:
             return [_decode_action(action) for action in instruction.actions]
-        case parser.OFPInstructionWriteMetadata() if instruction.metadata_mask == (1 << 64) - 1:
-            return [WriteMetadata(instruction.metadata)]
         case parser.OFPInstructionGotoTable():
             return [Goto(instruction.table_id)]
         case _:

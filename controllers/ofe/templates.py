@@ -16,7 +16,7 @@ from typing import Any
 
 from controllers.ofe import openflow
 from controllers.program import Block, Part, Program
-from hoverboard.contract.openflow.flow import CONTROLLER, FIELDS, Action, Flow, FlowKey, Output, SetField, WriteMetadata
+from hoverboard.contract.openflow.flow import CONTROLLER, FIELDS, Action, Flow, FlowKey, Output, SetField
 from hoverboard.contract.packets import mac_number, mac_text
 
 # (whether the flow is deleted rather than added, the flow) -> a flow-mod with xid 0
@@ -44,8 +44,6 @@ def _slots(flow: Flow) -> list[tuple[int, int]]:
                 slots.append((value, _BITS[field]))
             case Output(port) if port != CONTROLLER:
                 slots.append((port, _PORT))
-            case WriteMetadata(value):
-                slots.append((value, _COOKIE))
             case _:
                 pass
     return slots
@@ -63,8 +61,6 @@ def _with_slots(flow: Flow, values: list[int]) -> Flow:
             match_action = SetField(action.field, next(rest))
         elif isinstance(action, Output) and action.port != CONTROLLER:
             match_action = Output(next(rest))
-        elif isinstance(action, WriteMetadata):
-            match_action = WriteMetadata(next(rest))
         actions.append(match_action)
     return Flow(flow.table, flow.priority, match, tuple(actions), cookie)
 
@@ -342,7 +338,7 @@ def _action_shape(action: Action) -> Any:
             return field
         case Output(port) if port == CONTROLLER:
             return action  # the action has another length then
-        case Output() | WriteMetadata():
+        case Output():
             return type(action)
         case _:
             return action

@@ -21,13 +21,14 @@ from controllers.fm.fabric_server import FabricManagerServicer
 from controllers.fm.grpc_errors import MAX_MESSAGE
 from controllers.fm.index import EntityKey
 from controllers.fm.intent_store import Changes, IntentStore
-from controllers.roles.merged_status import joined, merge_status
+from controllers.roles.merged_status import joined, merge_status, policy_errors
+from controllers.roles.offload_order import settings_message
 from controllers.roles.replicas import Replica, ReplicasServicer, Roster
-from controllers.single_process import Settings, settings_document
+from controllers.single_process import Settings, settings_document, with_offload
 from controllers.store.store_server import StoreServicer
 from controllers.vmc.models import model_named
 from hoverboard.contract.entities import VM, AnyEntity, Host
-from hoverboard.contract.wire import fabric_pb2_grpc, store_pb2_grpc
+from hoverboard.contract.wire import fabric_pb2, fabric_pb2_grpc, store_pb2_grpc
 from hoverboard.contract.wire.control_pb2_grpc import add_FabricServicer_to_server
 
 if TYPE_CHECKING:
@@ -48,9 +49,11 @@ class FabricManagerRole:
         self._embedded = embedded
         self._fabric = IntentStore()
         self._admission = Admission(self._fabric)
-        self._roster = Roster(partitions, settings.model)
+        message = settings_message(settings.offload, settings.offload_policy)
+        self._roster = Roster(partitions, settings.model, message)
         self._dispatcher = Dispatcher(lambda changes, _: self._roster.broadcast(changes), fair=settings.fair_queues)
         self._store: StoreServicer | None = None
+        self._servicer = FabricManagerServicer(self)
         self._server: grpc.aio.Server | None = None
 
     async def start(self) -> None:
@@ -60,7 +63,7 @@ class FabricManagerRole:
             path.unlink()
         unlimited = [("grpc.max_send_message_length", MAX_MESSAGE), ("grpc.max_receive_message_length", MAX_MESSAGE)]
         self._server = server = grpc.aio.server(options=unlimited)
-        fabric_pb2_grpc.add_FabricManagerServicer_to_server(FabricManagerServicer(self), server)  # type: ignore[no-untyped-call]
+        fabric_pb2_grpc.add_FabricManagerServicer_to_server(self._servicer, server)  # type: ignore[no-untyped-call]
         add_FabricServicer_to_server(ReplicasServicer(self._roster), server)  # type: ignore[no-untyped-call]
         if self._embedded:
             self._store = StoreServicer(self.settings.directory / "store.json")
@@ -68,6 +71,10 @@ class FabricManagerRole:
         server.add_insecure_port(f"unix:{path}")
         await server.start()
         os.chmod(path, 0o600)
+
+    async def answered(self) -> None:
+        """Wait until all requests have their answers."""
+        await self._servicer.answers.all_sent()
 
     async def stop(self) -> None:
         """Stop serving."""
@@ -128,7 +135,7 @@ class FabricManagerRole:
             "version": self._fabric.version,
             "synced": self._fabric.synced,
             "vms": {"intended": self._intended(), "joined": joined(known)},
-            **settings_document(self.settings),
+            **settings_document(self.settings, *policy_errors(known)),
             "queues": {"fair": self._dispatcher.fair, "waiting": self._dispatcher.waiting()},
             "partitions": self._roster.partitions,
             "store": "embedded" if self._embedded else "etcd",
@@ -151,6 +158,13 @@ class FabricManagerRole:
         """Change to another programming model; status()["switching"] is None when the change is complete."""
         before = self._roster.orders.begin(name)
         return {"from": before, "model": self._roster.orders.model, "switching": self._roster.orders.order.stage}
+
+    async def set_offload(self, order: fabric_pb2.OffloadSettings) -> documents.OffloadPolicyStatus:
+        """Change the offload policy and its settings; the VM controllers follow, standbys too."""
+        # The policy is made here as well: so a file that is no good is rejected before a controller reads it.
+        self.settings, _ = with_offload(self.settings, order)
+        self._roster.order_offload(order)
+        return settings_document(self.settings, 0, None)["offload_policy"]
 
     async def offloads(self) -> list[documents.Offload]:
         """The active offloads."""

@@ -16,7 +16,7 @@ from typing import Any
 from controllers.program import Block, Flows, Part, Program
 from hoverboard.contract.errors import InputError
 from hoverboard.contract.openflow import pipeline
-from hoverboard.contract.openflow.flow import Action, Flow, FlowKey, Goto, Match, Move, Output, SetField, WriteMetadata
+from hoverboard.contract.openflow.flow import Action, Flow, FlowKey, Goto, Match, Move, Output, SetField
 
 
 def encode_adds(program: Program) -> str:
@@ -93,14 +93,12 @@ def _action(action: Action) -> list[Any]:
             return ["move", src, dst]
         case Output(port):
             return ["output", port]
-        case WriteMetadata(value):
-            return ["metadata", value]
         case Goto(table):
             return ["goto", table]
 
 
 _ACTIONS: dict[str, Callable[..., Action]] = {
-    "set": SetField, "move": Move, "output": Output, "metadata": WriteMetadata, "goto": Goto,
+    "set": SetField, "move": Move, "output": Output, "goto": Goto,
 }  # fmt: skip
 
 

@@ -115,6 +115,9 @@ class FrontEndRole:
             await asyncio.wait_for(self._terms_known.wait(), _TERMS_TIMEOUT)
         await self._front_end.start()
 
+    async def answered(self) -> None:
+        """Return at once: it answers no requests."""
+
     async def stop(self) -> None:
         """Stop serving; switches and hosts keep their state."""
         for task in list(self._tasks):

@@ -42,6 +42,10 @@ class IntentEvents(Protocol):
         """Record the ordered programming model, and the stage that the change to it may reach."""
         ...
 
+    def offload_ordered(self, order: pb.OffloadOrder) -> None:
+        """Record the ordered offload policy."""
+        ...
+
     def document(self, what: str) -> str:
         """The JSON document that was requested."""
         ...
@@ -172,6 +176,8 @@ class FabricLink:
                 self._loop.call_soon(self._events.applied, update.applied)
             case "model":
                 self._events.ordered(update.model)
+            case "offload":
+                self._events.offload_ordered(update.offload)
 
     async def _apply(self, changes: Changes, number: int) -> None:
         switches = await self._events.changed(changes, number)

@@ -14,6 +14,12 @@ def joined(masters: Iterable[ReplicaStatus]) -> int:
     return sum(one["joined"] for one in masters)
 
 
+def policy_errors(masters: Iterable[ReplicaStatus]) -> tuple[int, str | None]:
+    """The number of errors of the masters' offload policies, and one of the last ones."""
+    found = [(one["policy_errors"], one["policy_error"]) for one in masters if one["policy_error"] is not None]
+    return sum(count for count, _ in found), found[0][1] if found else None
+
+
 def merge_status(servers: Iterable[str], masters: Sequence[ReplicaStatus]) -> PlaneStatus:
     """The merged status of the masters; also lists nodes that no master owns."""
     switches: dict[str, Switch] = {

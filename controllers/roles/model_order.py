@@ -28,6 +28,7 @@ class ModelOrders:
         self._partitions = partitions
         self._send = send
         self._reached: set[int] = set()
+        self._former = model  # the model before the present change
 
     @property
     def model(self) -> str:
@@ -44,6 +45,8 @@ class ModelOrders:
     def begin(self, model: str) -> str:
         """Begin a change to a model; return the previous model.
 
+        During a change, only the way back to the former model is accepted: the new one may have ended a controller.
+
         Raises:
             InputError: the model does not exist.
             RunError: another change is still in progress.
@@ -52,12 +55,16 @@ class ModelOrders:
         before = self.model
         if model == before:
             return before
+        if self.waiting is not None and model == self._former:
+            self._issue(pb.ModelOrder(number=self.order.number + 1, model=model, stage="done"))
+            return before
         if self.waiting is not None:
             raise RunError(
                 f"the change to model {before} is still in progress",
                 where="SetModel",
                 next_step="retry in a few seconds; `hoverboard status` shows what it waits for",
             )
+        self._former = before
         self._issue(pb.ModelOrder(number=self.order.number + 1, model=model, stage="gain"))
         return before
 

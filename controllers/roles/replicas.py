@@ -63,12 +63,14 @@ class Roster:
     Args:
         partitions: number of partitions.
         model: the programming model that they should run.
+        offload: the offload policy that they should use.
     """
 
-    def __init__(self, partitions: int, model: str) -> None:
+    def __init__(self, partitions: int, model: str, offload: fabric_pb2.OffloadSettings) -> None:
         self.partitions = partitions
         self.members: set[Replica] = set()
         self.orders = ModelOrders(model, partitions, self._send_order)
+        self._offload = pb.OffloadOrder(settings=offload)
         self._begun = False  # the first update was sent
         self._intent: dict[EntityKey, AnyEntity] = {}  # as sent so far
         self._version = 0
@@ -130,12 +132,19 @@ class Roster:
         for member in self.members:
             member.outbox.put(pb.FabricUpdate(model=order))
 
+    def order_offload(self, settings: fabric_pb2.OffloadSettings) -> None:
+        """Order another offload policy."""
+        self._offload = pb.OffloadOrder(number=self._offload.number + 1, settings=settings)
+        for member in self.members:
+            member.outbox.put(pb.FabricUpdate(offload=self._offload))
+
     # --- members --------------------------------------------------------------------------------------
 
     def join(self, member: Replica) -> None:
         """Add a controller; send it the whole intent, now or with the first update."""
         self.members.add(member)
         member.outbox.put(pb.FabricUpdate(model=self.orders.order))
+        member.outbox.put(pb.FabricUpdate(offload=self._offload))
         if self._begun:
             self._send_full_update(member)
 

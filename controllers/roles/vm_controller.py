@@ -6,6 +6,7 @@ election chooses the master, and the front ends reject programs of any other.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import os
@@ -18,18 +19,22 @@ from controllers.election.election import Election
 from controllers.fm.intent_store import Changes
 from controllers.partitions import Owners
 from controllers.roles.intent_stream import FabricLink
+from controllers.roles.offload_order import FollowedOffload
 from controllers.roles.remote_switches import FrontEndLink
 from controllers.store.port import Store
 from controllers.vmc.controller import Controller
 from controllers.vmc.core import ControllerCore
 from controllers.vmc.model import ProgrammingModel
-from controllers.vmc.offload.policy import OffloadPolicy
+from controllers.vmc.offload.policy import OffloadSettings
+from controllers.vmc.offload.policy_file import load_policy
+from hoverboard.contract.errors import InputError
 from hoverboard.contract.wire import control_pb2 as pb
 
 if TYPE_CHECKING:
     from hoverboard.contract.documents import ReplicaStatus
 
 _log = logging.getLogger(__name__)
+_FOLLOW_PAUSE = 0.2  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +50,11 @@ class VmControllerRole:
     """One replica.
 
     Args:
+        model: the programming model.
+        offload: settings of the offload policy.
+        offload_policy: "/path/file.py:Class" of a user's policy.
+        place: which replica it is.
+        store: for the election.
         fabric_manager: its gRPC address.
         front_ends: the gRPC addresses of all front ends.
     """
@@ -52,7 +62,8 @@ class VmControllerRole:
     def __init__(
         self,
         model: ProgrammingModel,
-        policy: OffloadPolicy,
+        offload: OffloadSettings,
+        offload_policy: str | None,
         place: ReplicaId,
         store: Store,
         fabric_manager: str,
@@ -62,6 +73,7 @@ class VmControllerRole:
         self._store = store
         self._mine = 0
         self._order: pb.ModelOrder | None = None
+        self._offload = FollowedOffload(offload, offload_policy)
         self._candidacy = Candidacy(place.partition, f"{place.partition}/{place.replica}")
 
         def owns(dpid: int) -> bool:
@@ -71,8 +83,9 @@ class VmControllerRole:
             # Every partition needs to know which Hoverboards are alive.
             return owns(dpid) or core.names.get(dpid) in core.view.hoverboards
 
+        policy = load_policy(offload_policy, offload)
         core = ControllerCore(model, policy, owns, active=False, gate=self._may_go_on)
-        self._controller = Controller(core, policy, self._deposed)
+        self._controller = Controller(core, self._deposed)
         hello = pb.ControllerHello(partition=place.partition, replica=place.replica, pid=os.getpid())
         self._fabric = FabricLink(fabric_manager, hello, self)
         candidate = pb.Candidate(partition=place.partition, replica=place.replica)
@@ -83,6 +96,9 @@ class VmControllerRole:
             for address in front_ends
         ]
         self._election = Election(store, self._candidacy, self._elected)
+
+    async def answered(self) -> None:
+        """Return at once: it answers no requests."""
 
     async def stop(self) -> None:
         """Leave the election, so that a standby takes over at once."""
@@ -135,11 +151,26 @@ class VmControllerRole:
         self._follow()
         self._report_reached()
 
+    def offload_ordered(self, order: pb.OffloadOrder) -> None:
+        """Use the ordered offload policy; keep the present one if its file is no good."""
+        try:
+            policy = self._offload.follow(order)
+        except InputError as error:
+            _log.error("%s", error)
+            self._controller.core.policy.errors.refused(error)
+        else:
+            if policy is not None:
+                self._controller.set_policy(policy)
+
     def _follow(self) -> None:
         """Begin the ordered change, unless it has begun or another one is in progress."""
         order, core = self._order, self._controller.core
-        if order is not None and core.switching is None and core.model.name != order.model:
+        if order is None or core.model.name == order.model:
+            return
+        if core.switching is None:
             self._controller.set_model(order.model)
+        else:  # the way back, ordered in the middle of a change that ends first
+            asyncio.get_running_loop().call_later(_FOLLOW_PAUSE, self._follow)
 
     def _may_go_on(self, stage: str) -> bool:
         """Whether all partitions have ended the stage that has ended here."""
@@ -169,9 +200,11 @@ class VmControllerRole:
             **self._controller.model_document(),
             "switches": self._controller.switches(),
             "joined": len(core.view.ports),
-            "offloads": len(self._controller.policy.active),
+            "offloads": len(core.policy.active),
             "counters": dict(core.counters),
             "front_ends": sum(link.connected for link in self._links),
             "term": self._candidacy.term,
+            "policy_errors": core.policy.errors.count,
+            "policy_error": core.policy.errors.last,
         }
         return json.dumps(status)

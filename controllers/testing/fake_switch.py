@@ -21,7 +21,6 @@ from hoverboard.contract.openflow.flow import (
     Move,
     Output,
     SetField,
-    WriteMetadata,
 )
 from hoverboard.contract.openflow.pipeline import (
     ETH_ARP,
@@ -122,8 +121,6 @@ class FakeSwitch:
                     packet[name] = value
                 case Move(src, dst):
                     packet[dst] = packet[src]
-                case WriteMetadata(value):
-                    packet["metadata"] = value
                 case Output(port):
                     # A switch sends a packet back to its ingress port only for IN_PORT.
                     if port == IN_PORT:

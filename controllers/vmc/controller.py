@@ -72,12 +72,10 @@ class Controller:
     def __init__(
         self,
         core: ControllerCore,
-        policy: OffloadPolicy,
         deposed: Callable[[], None] | None = None,
         epoch: Callable[[], float] = time.time,
     ) -> None:
         self.core = core
-        self.policy = policy
         self.broken = False
         self._deposed = deposed
         self._epoch = epoch
@@ -147,6 +145,12 @@ class Controller:
         self.flush()
         return {"from": before, **self.model_document()}
 
+    @_core_call
+    def set_policy(self, policy: OffloadPolicy) -> None:
+        """Use another offload policy; it takes over the active offloads."""
+        self.core.set_policy(policy)
+        self.flush()
+
     def model_document(self) -> ModelStatus:
         """The programming model, what a change to it waits for (None: complete), and the state of the models."""
         core = self.core
@@ -195,7 +199,7 @@ class Controller:
                 "since": round(epoch - (now - offload.since), 3),
                 "rate_bps": round(rate),
             }
-            for pair, offload, rate in self.policy.rates(now)
+            for pair, offload, rate in self.core.policy.rates(now)
         ]
 
     # --- ofe.switch_interface.SwitchEvents --------------------------------------------------------------------
@@ -278,6 +282,9 @@ class Controller:
     def usage(self, report: UsageReport) -> None:
         """Process a usage report."""
         self.core.usage(report, self._loop.time())
+        for error in self.core.policy.errors.take():
+            exception = error if isinstance(error, BaseException) else None
+            _log.error("the offload policy is wrong: %s", error, exc_info=exception)
         self.schedule()
 
     # --- sessions -------------------------------------------------------------------------------------

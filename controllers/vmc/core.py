@@ -63,7 +63,6 @@ class ControllerCore:
     ) -> None:
         self.view = View()
         self.model = model
-        self.policy = policy
         self.agents = Agents()
         self.liveness = Liveness()
         counters = (*offloads.COUNTERS, *host_questions.COUNTERS, *switch_programs.COUNTERS, *_COUNTERS)
@@ -83,6 +82,11 @@ class ControllerCore:
         self.offloading = offloads.Offloading(self.view, policy, grant, mark, self.counters)
         self.questions = host_questions.HostQuestions(self.view, grant, mark, self._answer, self.counters)
         self._usage_reports = UsageReports(self.view, share, programs, self.offloading, self.questions)
+
+    @property
+    def policy(self) -> OffloadPolicy:
+        """Which pairs to offload."""
+        return self.offloading.policy
 
     @property
     def active(self) -> bool:
@@ -308,6 +312,11 @@ class ControllerCore:
     def usage(self, report: UsageReport, now: float) -> None:
         """Process a usage report (see `UsageReports`)."""
         self._usage_reports.receive(report, now, offloads=self.model.offloads)
+
+    def set_policy(self, policy: OffloadPolicy) -> None:
+        """Use another offload policy from the next report on; it takes over the active offloads."""
+        policy.take_over(self.policy)
+        self.offloading.policy = policy
 
     # --- another model ----------------------------------------------------------------------------
 

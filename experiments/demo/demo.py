@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
@@ -139,8 +139,13 @@ class _Steps:
         self._progress(f"{self._name}, {text}", self._done / self._total)
 
 
-def run(spec: DemoSpec, progress: Progress) -> DemoResult:
+def run(spec: DemoSpec, progress: Progress, measured: Callable[[Generation], None] = lambda _: None) -> DemoResult:
     """Run the whole demonstration.
+
+    Args:
+        spec: its parameters.
+        progress: called as steps begin.
+        measured: called with each generation when it is measured.
 
     Raises:
         HoverboardError: a testbed does not come up, or a measurement gives no figure. All that was started has ended
@@ -149,8 +154,11 @@ def run(spec: DemoSpec, progress: Progress) -> DemoResult:
     topology = schema.load(spec.topology)
     steps = _Steps(spec, progress)
     started = time.monotonic()
-    generations = tuple(_measure_generation(spec, topology, dataplane, steps) for dataplane in spec.generations)
-    return DemoResult(spec.parameters(topology), topology, generations, time.monotonic() - started)
+    generations = []
+    for dataplane in spec.generations:
+        generations.append(_measure_generation(spec, topology, dataplane, steps))
+        measured(generations[-1])
+    return DemoResult(spec.parameters(topology), topology, tuple(generations), time.monotonic() - started)
 
 
 def _measure_generation(spec: DemoSpec, topology: Topology, dataplane: Dataplane, steps: _Steps) -> Generation:
@@ -161,7 +169,7 @@ def _measure_generation(spec: DemoSpec, topology: Topology, dataplane: Dataplane
         begun = time.monotonic()
         testbed = Testbed(topology, run=name)
         stack.callback(testbed.down)
-        testbed.up(lambda event: steps.detail(f"{event.phase} {event.done}/{event.total}"))
+        testbed.up(lambda event: steps.detail(event.note or f"{event.phase} {event.done}/{event.total}"))
         up_seconds = time.monotonic() - begun
         # Called before the testbed goes down.
         stack.callback(steps.begin, dataplane, "stopping")

@@ -5,7 +5,9 @@ The report is one file that needs no other: figures are inlined as SVG. It is ma
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import io
 import json
 from datetime import datetime
 from pathlib import Path
@@ -13,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from experiments import figures
 from experiments.demo import picture
-from experiments.demo.demo_results import DemoResult
+from experiments.demo.demo_results import DemoResult, Generation
 from experiments.observe import provenance
+from hoverboard.safe_files import make_folder, write_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -31,24 +34,49 @@ def default_folder() -> Path:
 
 def write(result: DemoResult, folder: Path) -> Demo:
     """Write all files into `folder`, which is made if it is missing; return the document of summary.json."""
-    folder.mkdir(parents=True, exist_ok=True)
-    summary = result.summary(provenance.record(result.parameters))
-    _write_raw(result, folder / "raw")
-    with (folder / "demo.csv").open("w", newline="", encoding="utf-8") as file:
-        rows = csv.writer(file)
-        rows.writerow(_CSV_HEAD)
-        rows.writerows(result.csv_rows())
+    summary = summarise(result)
+    write_files(result, summary, folder)
+    return summary
+
+
+def summarise(result: DemoResult) -> Demo:
+    """The document of summary.json."""
+    return result.summary(provenance.record(result.parameters))
+
+
+def keep_raw(generation: Generation, folder: Path) -> None:
+    """Write the raw data of a generation when it is measured; a later failure does not lose them.
+
+    A file that cannot be written is left out: `write_files` tries again, and tells the reason.
+    """
+    with contextlib.suppress(OSError):
+        _write_raw(generation, folder / "raw")
+
+
+def write_files(result: DemoResult, summary: Demo, folder: Path) -> None:
+    """Write all files into `folder`; the smallest with all figures first.
+
+    Raises:
+        InputError: the folder belongs to another user.
+        OSError: a file cannot be written.
+    """
+    make_folder(folder)
+    write_file(folder, "summary.json", json.dumps(summary, indent=2) + "\n")
+    for generation in result.generations:
+        _write_raw(generation, folder / "raw")
+    text = io.StringIO(newline="")
+    rows = csv.writer(text)
+    rows.writerow(_CSV_HEAD)
+    rows.writerows(result.csv_rows())
+    write_file(folder, "demo.csv", text.getvalue())
     drawn = picture.draw(result.topology, _pair(result))
-    (folder / "figures").mkdir(exist_ok=True)
-    (folder / "figures" / "topology.svg").write_text(drawn, encoding="utf-8")
+    write_file(folder / "figures", "topology.svg", drawn)
     inline: dict[str, str] = {"topology": drawn}
     with figures.style():
         for name, figure in _figures(result).items():
             figures.write(figure, folder / "figures" / name)
             inline[name] = figures.inline_svg(figure, name)
-    (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
-    (folder / "report.html").write_text(_page(summary, inline, result), encoding="utf-8")
-    return summary
+    write_file(folder, "report.html", _page(summary, inline, result))
 
 
 def _pair(result: DemoResult) -> tuple[str, str]:
@@ -56,20 +84,18 @@ def _pair(result: DemoResult) -> tuple[str, str]:
     return src, dst
 
 
-def _write_raw(result: DemoResult, folder: Path) -> None:
-    folder.mkdir(exist_ok=True)
-    for generation in result.generations:
-        stem = f"{generation.dataplane}"
-        for item in generation.throughput:
-            _write_json(folder / f"{stem}-iperf3-{item.streams}-streams.json", item.result.raw)
-        if generation.timeline.iperf is not None:
-            _write_json(folder / f"{stem}-iperf3-followed-flow.json", generation.timeline.iperf.raw)
-        (folder / f"{stem}-ping-direct.txt").write_text(generation.latency_direct.text, encoding="utf-8")
-        (folder / f"{stem}-ping-hoverboard.txt").write_text(generation.latency_hoverboard.text, encoding="utf-8")
+def _write_raw(generation: Generation, folder: Path) -> None:
+    stem = f"{generation.dataplane}"
+    for item in generation.throughput:
+        _write_json(folder, f"{stem}-iperf3-{item.streams}-streams.json", item.result.raw)
+    if generation.timeline.iperf is not None:
+        _write_json(folder, f"{stem}-iperf3-followed-flow.json", generation.timeline.iperf.raw)
+    write_file(folder, f"{stem}-ping-direct.txt", generation.latency_direct.text)
+    write_file(folder, f"{stem}-ping-hoverboard.txt", generation.latency_hoverboard.text)
 
 
-def _write_json(path: Path, document: Any) -> None:
-    path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+def _write_json(folder: Path, name: str, document: Any) -> None:
+    write_file(folder, name, json.dumps(document, indent=1) + "\n")
 
 
 def _figures(result: DemoResult) -> dict[str, Figure]:

@@ -179,13 +179,13 @@ class PathSampler:
         self._failures: list[str] = []
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="path-sampler", daemon=True)
-        self._start = self._epoch = 0.0
+        self._start = 0.0
 
     def __enter__(self) -> PathSampler:
         # The counts of earlier traffic are not part of this timeline.
         self._counter.look(self._flows())
         self._counter.hoverboard_bytes = self._counter.direct_bytes = 0
-        self._start, self._epoch = time.monotonic(), time.time()
+        self._start = time.monotonic()
         self._points.append(PathPoint(0.0, 0, 0))
         self._thread.start()
         return self
@@ -238,7 +238,8 @@ class PathSampler:
         at = time.monotonic() - self._start
         self._points.append(PathPoint(at, self._counter.hoverboard_bytes, self._counter.direct_bytes))
         if self._offloaded_at is None and (since := self._offloaded()) is not None:
-            self._offloaded_at = since - self._epoch
+            # Both times of the wall clock are of now, so that a clock that is set meanwhile makes no difference.
+            self._offloaded_at = time.monotonic() - self._start - (time.time() - since)
 
     def timeline(self) -> Timeline:
         """All points so far."""

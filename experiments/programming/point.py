@@ -95,8 +95,8 @@ class _ControlPlane:
     def __init__(self, point: Point) -> None:
         self.cluster = point.cluster
         self.fabric = IntentStore()
-        self.core = ControllerCore(model_named(point.model), policy := OffloadPolicy())
-        self.controller = Controller(self.core, policy)
+        self.core = ControllerCore(model_named(point.model), OffloadPolicy())
+        self.controller = Controller(self.core)
         self.recording: dict[str, RecordingSwitch] = {}
         self.bytes = 0
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 from experiments.programming.point import Point
 from hoverboard.contract.errors import MeasurementError
+from topologies.processes.launcher import python
 
 _TIMEOUT = 600.0  # seconds; a point that takes longer is too large
 
@@ -27,7 +27,7 @@ def run_point(point: Point) -> dict[str, Any]:
         point.cluster.write_request(request)
         try:
             done = subprocess.run(
-                [sys.executable, "-m", "experiments.programming.point", str(request), json.dumps(asdict(point))],
+                python("experiments.programming.point", str(request), json.dumps(asdict(point))),
                 capture_output=True, text=True, timeout=_TIMEOUT, check=False,
             )  # fmt: skip
         except subprocess.TimeoutExpired:

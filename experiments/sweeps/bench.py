@@ -10,6 +10,7 @@ import json
 import random
 import re
 import uuid
+from collections import OrderedDict
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 from experiments.sweeps.pinning import Pinning, apply, restored
 from topologies.processes.ledger import Ledger, live_processes
 from topologies.processes.process_table import LinuxProcesses
+from topologies.processes.signals import defer_signals
 from topologies.run.testbed import Testbed
 
 _DATAPLANE = ("host", "nursery", "switch")  # kinds of processes in a run's ledger
@@ -56,7 +58,8 @@ class TestbedBench:
         self.quick = quick
         self._seed = seed
         self._say = say
-        self._up: dict[str, Testbed] = {}
+        # A testbed is in here before its start and until it is down, so that an interruption loses none.
+        self._up: OrderedDict[str, Testbed] = OrderedDict()
         self._brief = contextlib.ExitStack()
         self._key = ""
         self._raw: dict[str, Any] = {}
@@ -72,21 +75,27 @@ class TestbedBench:
     def testbed(self, topology: Any = "two-hosts", **options: Any) -> Testbed:
         """A running testbed with this topology and these options. It stays up for later points."""
         name = json.dumps([str(topology), options], sort_keys=True, default=str)
-        if (found := self._up.pop(name, None)) is not None:
+        if (found := self._up.get(name)) is not None:
             if not found.going_down:
-                self._up[name] = found  # the least recently used goes down first
+                self._up.move_to_end(name)  # the least recently used goes down first
                 self._record(found, options)
                 return found
-            found.down()
+            self._down(name)
         while len(self._up) >= _MOST_UP:
-            self._up.pop(next(iter(self._up))).down()
-        self._up[name] = made = self._bring_up(topology, options)
+            self._down(next(iter(self._up)))
+        made = self._up[name] = self._testbed(topology, options)
+        try:
+            self._bring_up(made, topology, options)
+        except BaseException:
+            self._down(name)
+            raise
         return made
 
     def fresh(self, topology: Any = "two-hosts", **options: Any) -> Testbed:
         """A new running testbed for this point alone."""
-        made = self._bring_up(topology, options)
+        made = self._testbed(topology, options)
         self._brief.callback(made.down)
+        self._bring_up(made, topology, options)
         return made
 
     def raw(self, name: str, document: Any) -> None:
@@ -119,24 +128,26 @@ class TestbedBench:
 
     def close(self) -> None:
         """Take down all testbeds, and restore the CPUs of this process."""
-        self._brief.close()
-        while self._up:
-            self._up.popitem()[1].down()
-        self._unpinned.close()
+        with defer_signals():  # a second Ctrl-C must leave none
+            self._brief.close()
+            while self._up:
+                self._down(next(reversed(self._up)))
+            self._unpinned.close()
 
-    def _bring_up(self, topology: Any, options: dict[str, Any]) -> Testbed:
+    def _down(self, name: str) -> None:
+        self._up[name].down()
+        del self._up[name]
+
+    def _testbed(self, topology: Any, options: dict[str, Any]) -> Testbed:
+        return Testbed(topology, run=f"experiment-{uuid.uuid4().hex[:8]}", **options)
+
+    def _bring_up(self, made: Testbed, topology: Any, options: dict[str, Any]) -> None:
         name = topology if isinstance(topology, str | Path) else "its topology"
         self._say(
             f"bringing up {name} {' '.join(str(value) for value in options.values() if isinstance(value, str))}".strip()
         )
-        made = Testbed(topology, run=f"experiment-{uuid.uuid4().hex[:8]}", **options)
-        try:
-            made.up()
-        except BaseException:
-            made.down()
-            raise
+        made.up(lambda event: self._say(event.note) if event.note else None)
         self._record(made, options)
-        return made
 
     def _record(self, testbed: Testbed, options: dict[str, Any]) -> None:
         if self._pinning is not None:  # each time: a restarted process has the CPUs of this process

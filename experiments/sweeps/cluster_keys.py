@@ -8,6 +8,7 @@ kept: so there is never a second certificate.
 from __future__ import annotations
 
 import datetime
+import errno
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from hoverboard.contract.errors import InputError
+from hoverboard.safe_files import make_folder, write_file
 
 _DAYS = 365
 _MAKE = "make them with: hoverboard experiment certificates DIR"
@@ -66,7 +68,9 @@ def make(folder: Path) -> ClusterKeys:
         InputError: the folder exists, or cannot be made.
     """
     try:
-        folder.mkdir(mode=0o700, parents=True)
+        if os.path.lexists(folder):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+        make_folder(folder, mode=0o700)
     except OSError as error:
         raise InputError(
             f"the folder cannot be made: {error.strerror}",
@@ -111,6 +115,4 @@ def _certificate(
 
 
 def _write(path: Path, data: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
+    write_file(path.parent, path.name, data, mode=0o600)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import csv
 import importlib
 import importlib.util
+import io
 import json
 import os
 import re
@@ -25,6 +26,8 @@ from experiments.frame.experiment import Point, Sample, SampleTable
 from experiments.sweeps.folder_files import read_point, read_run
 from hoverboard.contract.errors import InputError
 from hoverboard.contract.plugins import file_of
+from hoverboard.safe_files import make_folder, open_to_append, write_file
+from hoverboard.text_files import read_text
 
 RUN, POINTS, RAW, SAMPLES, TOPOLOGIES = "run.json", "points.jsonl", "raw", "samples.csv", "topologies"
 SOURCE = "experiment.py"
@@ -86,8 +89,8 @@ class Folder:
                 where=str(path),
                 next_step="give another --out",
             )
-        (path / RAW).mkdir(parents=True, exist_ok=True)
-        _write(path / RUN, json.dumps(document, indent=2) + "\n")
+        make_folder(path / RAW)
+        write_file(path, RUN, json.dumps(document, indent=2) + "\n")
         return folder
 
     def _check_resumable(self, document: dict[str, Any], resume: bool) -> None:
@@ -111,13 +114,13 @@ class Folder:
                 next_step="give another --out, or check out that version",
             )
         # The number of repetitions may change.
-        _write(self.path / RUN, json.dumps(before | {"repeat": document["repeat"]}, indent=2) + "\n")
+        write_file(self.path, RUN, json.dumps(before | {"repeat": document["repeat"]}, indent=2) + "\n")
 
     def document(self) -> dict[str, Any]:
         """The content of run.json. InputError: it is missing or cannot be read."""
         try:
-            text = (self.path / RUN).read_text(encoding="utf-8")
-        except (OSError, ValueError):
+            text = self._read(RUN)
+        except InputError:
             raise InputError(
                 f"the folder has no readable {RUN}",
                 where=str(self.path),
@@ -125,17 +128,21 @@ class Folder:
             ) from None
         return read_run(text, str(self.path / RUN))
 
+    def _read(self, name: str, errors: str = "strict") -> str:
+        step = "give a folder that `experiment run` made"
+        return read_text(self.path / name, "file of results", next_step=step, most=None, errors=errors)
+
     def add(self, outcome: Outcome) -> None:
         """Save one point: first its raw data, then its line in points.jsonl, which marks it as finished."""
         for name, document in outcome.raw.items():
-            stem = self.path / RAW / f"{outcome.key}--{name}"
+            stem = f"{outcome.key}--{name}"
             if isinstance(document, str):
-                _write(stem.with_name(stem.name + ".txt"), document)
+                write_file(self.path / RAW, f"{stem}.txt", document)
             else:
-                _write(stem.with_name(stem.name + ".json"), json.dumps(document, indent=1) + "\n")
+                write_file(self.path / RAW, f"{stem}.json", json.dumps(document, indent=1) + "\n")
         line = asdict(outcome)
         del line["raw"]
-        with (self.path / POINTS).open("ab+") as file:
+        with open_to_append(self.path, POINTS) as file:
             # A crash may have cut the last line. Then the next line must start on a new line.
             whole = file.tell() == 0 or (file.seek(-1, os.SEEK_END), file.read(1))[1] == b"\n"
             file.write((b"" if whole else b"\n") + json.dumps(line).encode() + b"\n")
@@ -145,13 +152,12 @@ class Folder:
     def keep_topologies(self, texts: Mapping[str, str]) -> None:
         """Write the topology files of testbeds, each once."""
         for name, text in texts.items():
-            path = self.path / TOPOLOGIES / f"{name}.yaml"
-            if not path.exists():
-                _write(path, text)
+            if not (self.path / TOPOLOGIES / f"{name}.yaml").exists():
+                write_file(self.path / TOPOLOGIES, f"{name}.yaml", text)
 
     def keep_source(self, text: str) -> None:
         """Keep the file of a user's own experiment, as no commit contains it."""
-        _write(self.path / SOURCE, text)
+        write_file(self.path, SOURCE, text)
 
     def where(self) -> str:
         """The experiment, for discovery.find. If the user's own file is gone, it is the kept copy."""
@@ -164,8 +170,9 @@ class Folder:
     def keep_machines(self, machines: Mapping[str, Any]) -> None:
         """Add the machines of workers to run.json, by name."""
         document = self.document()
-        _write(
-            self.path / RUN,
+        write_file(
+            self.path,
+            RUN,
             json.dumps(document | {"machines": document.get("machines", {}) | machines}, indent=2) + "\n",
         )
 
@@ -177,8 +184,7 @@ class Folder:
         """
         found: dict[str, Outcome] = {}
         if (self.path / POINTS).exists():
-            lines = (self.path / POINTS).read_text(encoding="utf-8", errors="replace").splitlines()
-            for number, line in enumerate(lines, 1):
+            for number, line in enumerate(self._read(POINTS, errors="replace").splitlines(), 1):
                 try:
                     document = read_point(line, f"{self.path / POINTS}:{number}")
                 except ValueError:
@@ -187,8 +193,8 @@ class Folder:
         yield from found.values()
 
     def done(self) -> set[str]:
-        """The keys of points that are measured without an error. A resumed run skips them."""
-        return {one.key for one in self.outcomes() if not one.error}
+        """The keys of points of which every sample was measured. A resumed run skips them."""
+        return {one.key for one in self.outcomes() if all(sample.value is not None for sample in one.all_samples())}
 
     def table(self) -> SampleTable:
         """All samples. A failed point adds one failed sample."""
@@ -209,19 +215,14 @@ class Folder:
             [one.metric, one.value, one.unit, one.error, repetition, *(several.get(name, "") for name in labels)]
             for one, repetition, several in found
         ]
-        with (self.path / SAMPLES).open("w", newline="", encoding="utf-8") as file:
-            out = csv.writer(file)
-            out.writerow(["metric", "value", "unit", "error", "repetition", *labels])
-            out.writerows(rows)
+        text = io.StringIO(newline="")
+        out = csv.writer(text)
+        out.writerow(["metric", "value", "unit", "error", "repetition", *labels])
+        out.writerows(rows)
+        write_file(self.path, SAMPLES, text.getvalue())
         # Parquet too, if pyarrow is installed.
         if importlib.util.find_spec("pyarrow") is not None:
             arrow, parquet = importlib.import_module("pyarrow.csv"), importlib.import_module("pyarrow.parquet")
-            parquet.write_table(arrow.read_csv(self.path / SAMPLES), (self.path / SAMPLES).with_suffix(".parquet"))
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a file as a whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
+            columns = io.BytesIO()
+            parquet.write_table(arrow.read_csv(self.path / SAMPLES), columns)
+            write_file(self.path, Path(SAMPLES).with_suffix(".parquet").name, columns.getvalue())

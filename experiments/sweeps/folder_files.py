@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import (
-    Any,
-    NotRequired,  # pydantic needs this one on Python 3.11
-)
+from typing import Any, NotRequired
 
 from pydantic import TypeAdapter, ValidationError
-from typing_extensions import TypedDict
+from typing_extensions import TypedDict  # pydantic needs this one on Python 3.11
 
 from experiments.frame.experiment import Sample
 from hoverboard.contract.errors import InputError

@@ -15,6 +15,7 @@ from experiments.frame.sample_statistics import spread
 from experiments.sweeps import discovery, drawing
 from experiments.sweeps.folder import Folder
 from hoverboard.contract.errors import counted
+from hoverboard.safe_files import write_file
 
 REPORT, SUMMARY, VERDICTS = "report.html", "summary.md", "verdicts.json"
 
@@ -64,11 +65,11 @@ def write(folder: Folder) -> list[ClaimVerdict]:
     table, given = folder.table(), parameters_of(experiment, document)
     folder.write_csv()
     verdicts = experiment.verdicts(table, given)
-    (folder.path / VERDICTS).write_text(json.dumps([asdict(one) for one in verdicts], indent=2) + "\n")
+    write_file(folder.path, VERDICTS, json.dumps([asdict(one) for one in verdicts], indent=2) + "\n")
     charts = [one for one in experiment.charts(table, given) if any(len(series.y) for series in one.series)]
     drawn = list(_drawn(charts, folder.path / "figures"))
-    (folder.path / SUMMARY).write_text(_summary(experiment, document, table, verdicts, charts), encoding="utf-8")
-    (folder.path / REPORT).write_text(_page(experiment, document, table, verdicts, drawn), encoding="utf-8")
+    write_file(folder.path, SUMMARY, _summary(experiment, document, table, verdicts, charts))
+    write_file(folder.path, REPORT, _page(experiment, document, table, verdicts, drawn))
     return verdicts
 
 

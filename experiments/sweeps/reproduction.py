@@ -7,7 +7,6 @@ names the experiments of the catalogue that have no run.
 from __future__ import annotations
 
 import json
-import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from experiments.frame.experiment import ClaimVerdict
 from experiments.sweeps import discovery, report
 from experiments.sweeps.folder import Folder
 from hoverboard.contract.errors import InputError, counted
+from hoverboard.safe_files import write_file
 
 RESULTS = ("reproduced", "partly", "not", "not measured")
 
@@ -62,12 +62,11 @@ def write(folders: Sequence[Folder], to: Path, catalogue: Sequence[str]) -> Coun
         raise InputError("the name of the page needs a suffix", where=str(to), next_step="name it FILE.md")
     tally: Counter[str] = Counter(one.result for run in runs for one in run.verdicts)
     lines = [*_head(runs, tally), ""]
-    figures.mkdir(parents=True, exist_ok=True)
     for run in runs:
         lines += _section(run, figures)
     if missing := [name for name in catalogue if name not in {run.name for run in runs}]:
         lines += ["## Not in this run", "", ", ".join(f"`{name}`" for name in missing) + ".", ""]
-    to.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
+    write_file(to.parent, to.name, "\n".join(lines).rstrip() + "\n")
     return tally
 
 
@@ -145,7 +144,7 @@ def _section(run: Run, figures: Path) -> list[str]:
         drawn = run.folder.path / "figures" / f"{chart.name}.png"
         if drawn.exists() and any(len(series.y) for series in chart.series):
             copy = figures / f"{run.name}--{chart.name}.png"
-            shutil.copyfile(drawn, copy)
+            write_file(figures, copy.name, drawn.read_bytes())
             lines += [f"![{chart.title}]({figures.name}/{copy.name})", "", *_caption(report.note(chart))]
     return lines
 

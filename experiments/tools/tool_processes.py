@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from hoverboard.contract.errors import MachineError, MeasurementError
+from hoverboard.contract.errors import MeasurementError
+from topologies.namespaces.entering import entering
 
 _TERM_SECONDS = 2.0
 
@@ -44,27 +45,24 @@ class Outcome:
 
 @contextlib.contextmanager
 def running(place: ToolPlace, argv: list[str], *, quiet: bool = False) -> Iterator[subprocess.Popen[str]]:
-    """Run `argv` in the network namespace of `place`, beside the block. The process ends with the block.
+    """Run `argv` in the namespaces of `place`, beside the block. The process ends with the block.
 
-    mnexec enters the namespace and then becomes the tool, so the pid is the tool's own. `quiet`
+    The command that enters them becomes the tool in the end, so the pid is the tool's own. `quiet`
     discards its standard output: output that is never read would fill the pipe and block the tool.
 
     Raises:
         MachineError: mnexec is not installed.
     """
-    try:
-        process = subprocess.Popen(
-            ["mnexec", "-a", str(place.pid), *argv],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL if quiet else subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-            # Ctrl-C is for the experiment only. This block ends the tool.
-            start_new_session=True,
-        )
-    except FileNotFoundError:
-        raise MachineError("mnexec is not installed", next_step="run `sudo ./bootstrap.sh demo`") from None
+    process = subprocess.Popen(
+        [*entering(place.pid), *argv],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL if quiet else subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        # Ctrl-C is for the experiment only. This block ends the tool.
+        start_new_session=True,
+    )
     try:
         yield process
     finally:

@@ -18,10 +18,10 @@ from ipaddress import IPv4Address
 
 from hoverboard.contract.entities import VM
 from hoverboard.contract.errors import MeasurementError
+from topologies.changes import placement
 from topologies.emulation.ping import wait_answers
 from topologies.processes.deadlines import wait_for
 from topologies.run.testbed import Testbed
-from topologies.spec import placement
 from topologies.spec.topology import NetworkSpec, VMSpec
 
 PING_INTERVAL = 0.005  # seconds; shorter than the measured times

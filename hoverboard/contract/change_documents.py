@@ -6,7 +6,7 @@ from typing import Any, NotRequired
 
 from typing_extensions import TypedDict
 
-from hoverboard.contract.documents import Addresses
+from hoverboard.contract.documents import Addresses, Warned
 
 FromTo = TypedDict("FromTo", {"from": Any, "to": Any})
 _FromModel = TypedDict("_FromModel", {"from": str})
@@ -15,15 +15,16 @@ _FromModel = TypedDict("_FromModel", {"from": str})
 
 
 class Ready(TypedDict):
-    """`hoverboard up --detach`: seconds by phase, and in total."""
+    """`hoverboard up --detach`: seconds by phase, and in total; `warnings`: names in the file without a match."""
 
     run: str
+    warnings: list[Warned]
     phases: dict[str, float]
     seconds: float
 
 
 class Checked(TypedDict):
-    """`hoverboard up --check`: contents of the file."""
+    """`hoverboard up --check`: contents of the file; `warnings`: its names without a match."""
 
     ok: bool
     name: str
@@ -32,6 +33,7 @@ class Checked(TypedDict):
     hoverboards: int
     networks: int
     vms: int
+    warnings: list[Warned]
 
 
 class Down(TypedDict):
@@ -41,26 +43,31 @@ class Down(TypedDict):
 
 
 class AddedVM(Addresses):
-    """`hoverboard vm add`."""
+    """`hoverboard vm add`; `rate_bps` None: no limit."""
 
     name: str
     network: str
     host: str
     mac: str
+    tags: list[str]
+    rate_bps: int | None
 
 
 class RemovedVM(TypedDict):
-    """`hoverboard vm remove`."""
+    """`hoverboard vm remove`; `warnings`: names of this VM or its tags, which match nothing now."""
 
     removed: str
+    warnings: list[Warned]
 
 
 class ListedVM(Addresses):
-    """A row of `hoverboard vm list`."""
+    """A row of `hoverboard vm list`; `rate_bps` None: no limit."""
 
     name: str
     network: str
     host: str
+    tags: list[str]
+    rate_bps: int | None
 
 
 class ModelChange(_FromModel):
@@ -68,6 +75,14 @@ class ModelChange(_FromModel):
 
     model: str
     seconds: float
+
+
+class OffloadChange(TypedDict):
+    """`hoverboard offload set`: old and new value of each setting that changed, and the programming model."""
+
+    run: str
+    changed: dict[str, FromTo]
+    model: str
 
 
 class ModelBegun(_FromModel):
@@ -157,9 +172,14 @@ class VMChanges(TypedDict):
 
 
 class Applied(Plan):
-    """`hoverboard apply`; `applied` is False for --dry-run, and if nothing changes."""
+    """`hoverboard apply`; `applied` is False for --dry-run, and if nothing changes.
+
+    `offload`: old and new values of the offload policy. `warnings`: names in the file without a match.
+    """
 
     run: str
     applied: bool
+    warnings: list[Warned]
     vms: VMChanges
+    offload: dict[str, FromTo]
     seconds: float

@@ -38,6 +38,8 @@ DOCUMENTS: dict[str, Any] = {
     "vm-list": list[changes.ListedVM],
     "model-set": changes.ModelChange,
     "model-show": changes.ModelShown,
+    "offload-set": changes.OffloadChange,
+    "offload-show": documents.OffloadPolicyStatus,
     "apply": changes.Applied,
     "doctor": experiments.Doctor,
     "demo": experiments.Demo,

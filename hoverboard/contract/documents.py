@@ -13,6 +13,14 @@ from typing import NotRequired
 from typing_extensions import TypedDict
 
 
+class Warned(TypedDict):
+    """A name in a topology that matches nothing, or a key without an effect: place, reason, next step."""
+
+    where: str
+    what: str
+    next_step: str
+
+
 class Counters(TypedDict, total=False):
     """Sums over all ports; `drops` by reason. Empty where no node is up.
 
@@ -64,10 +72,12 @@ class Addresses(TypedDict):
 
 
 class VM(Addresses):
-    """A VM of a network."""
+    """A VM of a network; `rate_bps`: the most that it sends, None: no limit."""
 
     name: str
     host: str
+    tags: list[str]
+    rate_bps: int | None
 
 
 class Network(TypedDict):
@@ -94,17 +104,19 @@ class VMCpu(TypedDict):
 
 
 class Supervised(TypedDict):
-    """A process that died at least once."""
+    """A process that died at least once; `died_at` and `why`: time of day and reason of its last death."""
 
     what: str
     server: str | None
     state: str
     restarts: int
     last: str | None
+    died_at: str | None
+    why: str | None
 
 
 class Supervision(TypedDict, total=False):
-    """Supervised processes of the data plane: how many there are, and those that died. Empty where nothing is up."""
+    """Supervised processes of a run: how many there are, and those that died. Empty where nothing is up."""
 
     watched: int
     restarts: int
@@ -178,6 +190,23 @@ class Plane(TypedDict):
     counters: NotRequired[dict[str, int]]
 
 
+class OffloadPolicyStatus(TypedDict):
+    """The offload policy: "/path/file.py:Class", or None for the built-in one; its settings; and its errors.
+
+    `errors` counts them since the policy was chosen, or since its process started. `last_error` names the line.
+    """
+
+    policy: str | None
+    threshold_bps: float
+    keep_bps: float
+    min_lifetime_s: float
+    idle_expiry_s: float
+    budget: int
+    reports: str
+    errors: int
+    last_error: str | None
+
+
 class PlaneStatus(TypedDict, total=False):
     """Status of a control plane.
 
@@ -196,6 +225,7 @@ class PlaneStatus(TypedDict, total=False):
     synced: bool
     offload_threshold_bps: float
     offload_idle_expiry_s: float
+    offload_policy: OffloadPolicyStatus
     report_interval_s: float
     queues: Queues
     counters: dict[str, int]
@@ -224,7 +254,7 @@ class ReplicaStatus(ModelStatus):
     """The status of a VM controller process, as it sends it to the fabric manager.
 
     `joined` counts the VMs that are plugged in, `front_ends` those that it is connected to. `term` is that of the last
-    election.
+    election. `policy_errors` and `policy_error` are those of its offload policy.
     """
 
     switches: dict[str, Switch]
@@ -233,6 +263,8 @@ class ReplicaStatus(ModelStatus):
     counters: dict[str, int]
     front_ends: int
     term: int
+    policy_errors: int
+    policy_error: str | None
 
 
 class ControlFacts(TypedDict):
@@ -267,7 +299,7 @@ class WanStatus(TypedDict):
 
 
 class Status(WanStatus):
-    """A run: `hoverboard status`."""
+    """A run: `hoverboard status`; `warnings`: names in its intent without a match."""
 
     run: str
     topology: str
@@ -282,6 +314,7 @@ class Status(WanStatus):
     supervision: Supervision
     phases: dict[str, float]
     control: Control
+    warnings: list[Warned]
 
 
 class Offload(TypedDict):

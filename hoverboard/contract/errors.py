@@ -36,6 +36,10 @@ class HoverboardError(Exception):
         return f"{text}\n  -> {self.next_step}" if self.next_step else text
 
 
+class HoverboardWarning(UserWarning):
+    """A part of a topology has no effect, such as a firewall rule for a tag that no VM has; the run comes up."""
+
+
 class InputError(HoverboardError):
     """A file, a command line or a request is wrong."""
 

@@ -88,7 +88,9 @@ def load_class(reference: str, base: type[Any], where: str = "", *, noun: str, n
         )
     if found is None or not found[0].is_file():
         path = found[0] if found is not None else Path(reference)
-        raise InputError(f"there is no Python file {path.name!r}", where=place, next_step=next_step)
+        irregular = found is not None and path.exists()
+        what = f"{path.name!r} is not a regular file" if irregular else f"there is no Python file {path.name!r}"
+        raise InputError(what, where=place, next_step=next_step)
     if not _may_run.get():
         raise FileNotRunError(reference)
     path, wanted = found
@@ -104,6 +106,9 @@ def load_class(reference: str, base: type[Any], where: str = "", *, noun: str, n
         if kind.__module__ == module.__name__ and name == kind.__name__ and not inspect.isabstract(kind)
     )
     if not own:
+        for name, kind in fitting.items():
+            if kind.__module__ == module.__name__ and inspect.isabstract(kind):
+                return _named(module, name, fitting, place, noun, next_step)  # it says what the class lacks
         raise InputError(f"the file has no {noun}", where=place, next_step=next_step)
     if len(own) > 1:
         raise InputError(
@@ -184,7 +189,7 @@ def user_code(what: str, path: Path, *, where: str = "", next_step: str) -> Iter
             f"{what} raised {error_text(error)}",
             where=f"{path}:{line}" if line else where or str(path),
             next_step=next_step,
-        ) from error
+        ) from None  # the next step shows the whole error
 
 
 def error_text(error: BaseException) -> str:

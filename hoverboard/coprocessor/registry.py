@@ -10,12 +10,18 @@ from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Protocol, cast, runtime_checkable
 
+from hoverboard.contract.checks.class_shape import Method, ShapeFault, shape_fault
 from hoverboard.contract.errors import InputError
 from hoverboard.contract.plugins import error_text, file_of, load_class
-from hoverboard.coprocessor.stage import Direction, Stage, StageConfig, StageContext, validated
+from hoverboard.coprocessor.stage import ConfiguredStage, Direction, Stage, StageConfig, StageContext, validated
 
 GROUP = "hoverboard.stages"
 _METHODS = ("process", "tick", "deadline")
+_CALLED = (
+    Method("__init__", ("context", "config")), Method("process", ("batch",), items=False),
+    Method("tick", ("now",), items=False), Method("deadline", (), items=False),
+    Method("sampling", ("config", "direction"), items=False), Method("statistics", (), items=False),
+)  # fmt: skip
 _HAS = "name, __init__(context, config), process(batch), tick(now), deadline(); see docs/coprocessors.md"
 _NEXT = f"a stage has: {_HAS}"
 _IN_A_FILE = f"a stage by path is FILE.py or FILE.py:Class, and has: {_HAS}"
@@ -140,3 +146,16 @@ def _check_shape(found: object, reference: str) -> None:
     missing += [method for method in _METHODS if not callable(getattr(found, method, None))]
     if missing:
         raise InputError(f"it lacks {', '.join(missing)}", where=f"stage {reference}", next_step=_NEXT)
+    fault = stage_fault(found)
+    if fault is not None:
+        path = file_of(reference)
+        where = f"stage {reference}" if path is None or fault.line is None else f"{path[0]}:{fault.line}"
+        raise InputError(fault.what, where=where, next_step=_NEXT)
+
+
+def stage_fault(kind: type[Any]) -> ShapeFault | None:
+    """The fault of a stage's class: a method is missing or cannot be called; None: no fault."""
+    if issubclass(kind, ConfiguredStage):
+        own = [method._replace(required=method.name == "process") for method in _CALLED]
+        return shape_fault(kind, own, ConfiguredStage)
+    return shape_fault(kind, _CALLED)

@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from hoverboard.contract.errors import InputError
+from hoverboard.fastpath.compiled.compile_events import on_compile
 from hoverboard.fastpath.engine.warm import warm
 from hoverboard.host import process
-from hoverboard.host.control.host_client import HostConfig
+from hoverboard.host.control.host_client import COMPILING, HostConfig
 from hoverboard.host.generations import pre_vm_process, shared_engines
 from hoverboard.host.generations.pre import VMM_SOCKET
 from hoverboard.rpc.answering import Methods
@@ -156,6 +157,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--socket", required=True, type=Path)
     options = parser.parse_args()
+    on_compile(lambda name: print(f"{COMPILING} {name}", file=sys.stderr, flush=True))
     warm()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps the children
     nursery = Nursery(options.socket)

@@ -10,14 +10,17 @@ import re
 import socket
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from hoverboard.contract.encapsulation import FABRIC_MTU, GENEVE_PORT, datapath_id, underlay_mac
 from hoverboard.contract.errors import SwitchError
 from hoverboard.contract.openflow.pipeline import BRIDGE, TUNNEL_PORT, TUNNEL_PORT_NAME
+from hoverboard.vswitch.run_files import DATABASE_PROGRAM, DATABASE_SOCKET, SWITCH_PROGRAM, running_control_socket
 from hoverboard.vswitch.unixctl import UnixctlClient
 
+# Our own controller asks for 1.4; the others are for tools in the node, and for controllers that users bring.
+OPENFLOW_VERSIONS = "OpenFlow10,OpenFlow13,OpenFlow14,OpenFlow15"
 PHYSICAL_BRIDGE = "br-phy"  # dataplane "ovs": holds the uplink; Open vSwitch looks for tunnel routes there
 
 
@@ -43,7 +46,7 @@ class Ovs:
     """Commands to one switch, over its sockets.
 
     Args:
-        directory: run directory with db.sock, vswitchd.ctl and, later, br-int.mgmt.
+        directory: run directory with the files of `hoverboard.vswitch.run_files` and, later, br-int.mgmt.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -57,7 +60,7 @@ class Ovs:
 
     def vsctl(self, *args: str, timeout: int = 10) -> str:
         """Run one ovs-vsctl transaction and wait until vswitchd has carried it out."""
-        command = ["ovs-vsctl", f"--db=unix:{self.directory}/db.sock", f"--timeout={timeout}", *args]
+        command = ["ovs-vsctl", f"--db=unix:{self.directory}/{DATABASE_SOCKET}", f"--timeout={timeout}", *args]
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=timeout + 5, check=False)
         except subprocess.TimeoutExpired as error:
@@ -74,10 +77,7 @@ class Ovs:
         """Send one unixctl command to vswitchd over a connection that stays open; SwitchError if it fails."""
         for attempt in (1, 2):
             if self._unixctl is None:
-                error, client = UnixctlClient.create(f"{self.directory}/vswitchd.ctl")
-                if client is None:
-                    raise SwitchError(f"ovs-vswitchd does not answer ({error})", where=str(self.directory))
-                self._unixctl = client
+                self._unixctl = self._connect()
             error, failure, result = self._unixctl.transact(command, list(args))
             if not error:
                 break
@@ -90,6 +90,16 @@ class Ovs:
             raise SwitchError(f"{command}: {str(failure).strip()}", where=str(self.directory))
         return str(result)
 
+    def _connect(self) -> UnixctlClient:
+        """A connection to vswitchd's control socket, whose name is another one after each restart of vswitchd."""
+        try:
+            error, client = UnixctlClient.create(str(running_control_socket(self.directory)))
+        except FileNotFoundError as missing:
+            error, client = missing.errno, None
+        if client is None:
+            raise SwitchError(f"ovs-vswitchd does not answer ({error})", where=str(self.directory))
+        return client
+
     def nudge(self) -> None:
         """Wake vswitchd's main loop, so that it connects at once to a controller that is back."""
         with contextlib.suppress(SwitchError):
@@ -97,13 +107,14 @@ class Ovs:
 
     def check_reachable(self) -> None:
         """Raise SwitchError when database or switch are down: a transaction would wait for them until its timeout."""
-        for name in ("db.sock", "vswitchd.ctl"):
+        for program in (DATABASE_PROGRAM, SWITCH_PROGRAM):
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
                 try:
-                    sock.connect(f"{self.directory}/{name}")
+                    database = program == DATABASE_PROGRAM
+                    path = self.directory / DATABASE_SOCKET if database else running_control_socket(self.directory)
+                    sock.connect(str(path))
                 except OSError as error:
-                    what = "ovsdb-server" if name == "db.sock" else "ovs-vswitchd"
-                    raise SwitchError(f"{what} is down ({error.strerror})", where=str(self.directory)) from error
+                    raise SwitchError(f"{program} is down ({error.strerror})", where=str(self.directory)) from error
 
     def vports(self) -> dict[str, int]:
         """OpenFlow numbers of the integration bridge's ports, by name, after vswitchd has carried out all changes."""
@@ -118,7 +129,6 @@ class Ovs:
         prefixlen: int,
         controllers: Sequence[str],
         uplink_device: str | None,
-        versions: Sequence[str] = ("OpenFlow14",),
     ) -> None:
         """Make the integration bridge, its Geneve port, and (with an uplink device) the physical bridge.
 
@@ -132,7 +142,7 @@ class Ovs:
             # (But not much less often: at these wake-ups vswitchd also retries its controller.)
             + ("" if uplink_device else " other_config:max-revalidator=2000"),
             f"--may-exist add-br {BRIDGE}",
-            f"set bridge {BRIDGE} datapath_type={datapath_type} fail-mode=secure protocols={','.join(versions)} "
+            f"set bridge {BRIDGE} datapath_type={datapath_type} fail-mode=secure protocols={OPENFLOW_VERSIONS} "
             f"other-config:datapath-id={datapath_id(underlay_ip):016x} other-config:disable-in-band=true",
             f"--may-exist add-port {BRIDGE} {TUNNEL_PORT_NAME}",
             f"set interface {TUNNEL_PORT_NAME} type=geneve ofport_request={TUNNEL_PORT} options:remote_ip=flow "
@@ -168,6 +178,15 @@ class Ovs:
             done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=5)
             if done.returncode:
                 raise SwitchError(f"{' '.join(command[:3])}: {done.stderr.strip()}", where=str(self.directory))
+
+    def set_neighbours(self, addresses: Iterable[str]) -> None:
+        """Tell the switch the MACs of other hosts: it drops packets to a host that it has to ask for its MAC.
+
+        Args:
+            addresses: underlay addresses of the other hosts and Hoverboards.
+        """
+        for address in addresses:
+            self.appctl("tnl/neigh/set", PHYSICAL_BRIDGE, address, underlay_mac(address))
 
     def add_vport(self, name: str, ofport: int, *, vm: str, device: bool) -> int:
         """Add a VM's port to the integration bridge and return its OpenFlow number.

@@ -71,12 +71,17 @@ ROOMS = (
     Room("experiments.paper", CONTRACT),
     # --- topologies: runs on Mininet
     Room("topologies", "topologies hoverboard"),
-    Room("topologies.run", "topologies controllers hoverboard"),
+    Room("topologies.mininet_verbs", "topologies hoverboard", pure="listing node_command"),
+    Room("topologies.run", "topologies controllers hoverboard", pure="host_pairs"),
     Room("topologies.client", "topologies hoverboard"),
     Room("topologies.cluster", "topologies controllers hoverboard"),
     Room("topologies.emulation", "topologies hoverboard", knows="mininet@mininet_classes pyroute2@devices"),
+    Room("topologies.guests", "topologies hoverboard"),
     Room("topologies.processes", "topologies hoverboard", knows="pyroute2@marks"),
+    Room("topologies.namespaces", "topologies hoverboard"),
+    Room("topologies.changes", "topologies controllers hoverboard", pure="all", knows="pydantic"),
     Room("topologies.spec", "topologies controllers hoverboard", pure="all", knows="pydantic yaml"),
+    Room("topologies.references", f"topologies {CONTRACT}", pure="all"),
     # --- controllers: the control plane; of hoverboard/ it takes the contract alone
     Room("controllers", f"controllers {CONTRACT}"),
     Room("controllers.testing", f"controllers {CONTRACT}", pure="all"),
@@ -135,6 +140,7 @@ ROOMS = (
     Room("hoverboard.vswitch", CONTRACT, knows="ovs@unixctl"),
     Room("hoverboard.rpc", CONTRACT, knows="pydantic@parameters"),
     Room("hoverboard.contract.openflow", CONTRACT, pure="all"),
+    Room("hoverboard.contract.checks", CONTRACT, pure="all"),
     Room("hoverboard.contract", "", pure="all but models plugins public_names", knows="pydantic"),
     Room("hoverboard.contract.wire", "", knows="grpc", many=True),
 )

@@ -23,6 +23,7 @@ from hoverboard.contract.generations import facts
 from hoverboard.host.control.host_client import HostClient
 from hoverboard.rpc.channel import Channel, Deadline
 from topologies.client.run_client import RunClient
+from topologies.namespaces.entering import entering
 from topologies.processes.launcher import python
 
 if TYPE_CHECKING:
@@ -92,21 +93,21 @@ def check_has_engines(place: InspectedNode) -> None:
         )  # fmt: skip
 
 
-def tcpdump(client: RunClient, place: InspectedNode, *, file: str | None, snap: int, count: int) -> list[str]:
+def tcpdump(client: RunClient, place: InspectedNode, *, as_file: bool, snap: int, count: int) -> list[str]:
     """The command that runs tcpdump on a port of a node with Open vSwitch, in the namespace of its device.
 
     Args:
         client: the client of the run.
         place: the node, and the port.
-        file: for the packets; None: print them.
+        as_file: whether it writes a file of the packets to its standard output, instead of printing them.
         snap: bytes to keep of each packet.
         count: of packets; 0: no limit.
     """
     port = place.ports[0] if place.ports else UPLINK
     # The uplink is a device of that name in the node's namespace (topologies.emulation.nodes.Server.uplink_device).
     pid, device = (client.pid_of(place.node), UPLINK) if port == UPLINK else (client.pid_of(port), "eth0")
-    argv = ["mnexec", "-a", str(pid), "tcpdump", "-n", "-i", device, "-s", str(snap)]
-    argv += ["-Z", "root", "-U", "-w", file] if file is not None else ["-l"]
+    argv = [*entering(pid), "tcpdump", "-n", "-i", device, "-s", str(snap)]
+    argv += ["-Z", "root", "-U", "-w", "-"] if as_file else ["-l"]
     return argv + (["-c", str(count)] if count else [])
 
 

@@ -5,12 +5,9 @@ This module must import nothing heavy: every command pays for it.
 
 from __future__ import annotations
 
-import json
 import os
 import select
 import signal
-import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -19,19 +16,19 @@ from typing import TYPE_CHECKING, Any, cast
 
 from hoverboard.contract.errors import RunError
 from hoverboard.contract.plugins import absolute
-from hoverboard.rpc.errors import error_from_json
-from topologies.client import lost_runs
-from topologies.processes import ledger, marks
+from topologies.client import holder_start, lost_runs
+from topologies.processes import failed_logs, ledger, marks
 from topologies.processes.launcher import python
-from topologies.processes.phases import PhaseEvent, Progress
+from topologies.processes.phases import Progress
 from topologies.processes.process_table import LinuxProcesses, Process
 from topologies.processes.run_directory import RunDirectory, RunLock, existing, is_held, run_names, state_dir
 
 if TYPE_CHECKING:
-    from hoverboard.contract.change_documents import AddedVM, Applied, ModelChange, Ready
+    from hoverboard.contract.change_documents import AddedVM, Applied, ModelChange, OffloadChange, Ready, RemovedVM
     from hoverboard.contract.documents import Offload, Status
-    from hoverboard.contract.node_documents import Flows, Node
+    from hoverboard.contract.node_documents import Flows, Node, Wiring
     from hoverboard.contract.openflow.flow_names import NamesDocument
+    from topologies.spec.schema import TopologyText
 
 
 _SHUTDOWN_TIMEOUT = 30.0
@@ -101,17 +98,35 @@ class RunClient:
         """Pid of the process that keeps the namespaces of a node, for `mnexec -a`."""
         return int(self.call("pid_of", name=node))
 
-    def add_vm(self, network: str, name: str | None = None, host: str | None = None) -> AddedVM:
-        """Add a VM; return {"name", "network", "ip", "host", "mac"} when its gateway answers."""
-        return cast("AddedVM", self.call("add_vm", network=network, name=name, host=host))  # tour: vm 1
+    def wiring(self) -> Wiring:
+        """The nodes and the links between them, as Mininet's verbs need them."""
+        return cast("Wiring", self.call("wiring"))
 
-    def remove_vm(self, name: str) -> None:
-        """Remove a VM."""
-        self.call("remove_vm", name=name)
+    def add_vm(self, network: str, name: str | None = None, host: str | None = None, **values: Any) -> AddedVM:
+        """Add a VM; return its document when its gateway answers.
+
+        Args:
+            network: name of the network.
+            name: default: the network's name with the next number.
+            host: default: the host with the fewest VMs.
+            values: ip, ip6, tags and rate, as `topologies.changes.placement.plan_vm` takes them.
+        """
+        return cast("AddedVM", self.call("add_vm", network=network, name=name, host=host, **values))  # tour: vm 1
+
+    def remove_vm(self, name: str) -> RemovedVM:
+        """Remove a VM; return the names that match nothing because of that."""
+        return cast("RemovedVM", self.call("remove_vm", name=name))
 
     def set_model(self, model: str) -> ModelChange:
         """Change to another programming model; return {"model", "from", "seconds"} when it is done."""
         return cast("ModelChange", self.call("set_model", model=absolute(model, Path())))
+
+    def set_offload(self, **values: Any) -> OffloadChange:
+        """Change the offload policy and its settings (`topologies.changes.offload_change.OffloadValues`)."""
+        policy = values.get("policy")
+        if policy is not None:
+            values["policy"] = absolute(policy, Path())
+        return cast("OffloadChange", self.call("set_offload", **values))
 
     def apply(self, *, text: str, source: str, name: str, base: str, dry_run: bool) -> Applied:
         """Change the run to the topology file with this text; return the plan (`topologies.run.apply.apply`).
@@ -132,29 +147,33 @@ class RunClient:
 
 
 def start_detached(
-    file: str | Path,
+    file: str | Path | TopologyText,
     *,
     run: str,
     model: str | None = None,
     dataplane: str | None = None,
     scheduling: str | None = None,
     offload_policy: str | None = None,
+    offload_threshold: str | None = None,
     control: Mapping[str, object] | None = None,
     progress: Progress | None = None,
+    last_chance: Callable[[], None] = lambda: None,
 ) -> Ready:
     """Start a holder in the background, and wait until its run is up.
 
     Ctrl-C takes the run down and waits for that.
 
     Args:
-        file: path of the topology file, or name of a shipped topology.
+        file: path of the topology file, name of a shipped topology, or the text of a file.
         run: name of the run.
         model: instead of the topology's.
         dataplane: instead of the topology's, for all nodes.
         scheduling: instead of the topology's.
         offload_policy: instead of the topology's.
+        offload_threshold: instead of the topology's, such as "100kbit".
         control: arguments of `topologies.cluster.control_processes.ControlLayout.of`.
         progress: called as phases of the start advance.
+        last_chance: called when the run is up; what it raises takes the run down.
 
     Returns:
         {"run", "phases", "seconds"}.
@@ -162,57 +181,29 @@ def start_detached(
     Raises:
         HoverboardError: the error of the holder; nothing of the run is left.
     """
-    reader, writer = os.pipe()
-    command = python("topologies.run.holder", run, str(file), "--report", str(writer))
+    from topologies.spec import schema
+
+    given = schema.read(file) if isinstance(file, str | Path) else file
     options: dict[str, object] = {
         "model": model,
         "dataplane": dataplane,
         "scheduling": scheduling,
         "offload-policy": offload_policy,
+        "offload-threshold": offload_threshold,
     }
     options |= {name.replace("_", "-"): value for name, value in (control or {}).items()}
-    for option, value in options.items():
-        if value is not None:
-            command += [f"--{option}", str(value)]
-    with tempfile.TemporaryFile() as errors, os.fdopen(reader, encoding="utf-8") as lines:
-        try:
-            child = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors,
-                pass_fds=(writer,), start_new_session=True,
-            )  # fmt: skip
-        finally:
-            os.close(writer)
-        try:
-            ready = _follow(lines, progress)
-        except KeyboardInterrupt:
-            down(run, missing_ok=True)
-            raise
-        finally:
-            child.wait()  # it has forked the holder, and ends at once
-        if ready is None:
-            errors.seek(0)
-            last = errors.read().decode(errors="replace").strip().splitlines()[-1:]
-            what = f"the holder ended: {last[0]}" if last else "the holder ended and wrote no log"
-            raise RunError(what, where=run, next_step="check the machine with: hoverboard doctor")
-        return ready
-
-
-def _follow(lines: Iterable[str], progress: Progress | None) -> Ready | None:
-    for line in lines:
-        message = json.loads(line)
-        if "error" in message:
-            raise error_from_json(message["error"])
-        if "ready" in message:
-            return cast("Ready", message["ready"])
-        if progress is not None:
-            progress(PhaseEvent(**message["progress"]))
-    return None
+    words = [word for name, value in options.items() if value is not None for word in (f"--{name}", str(value))]
+    return holder_start.start(
+        lambda report: python("topologies.run.holder", run, "--report", str(report), *words),
+        {**given, "base": str(given["base"].absolute())},
+        run=run, progress=progress, last_chance=last_chance,
+    )  # fmt: skip
 
 
 def down(run: str, *, state: Path | None = None, missing_ok: bool = False) -> None:
     """Take a run down: through its holder, by its ledger when the holder is dead, by its mark when it is lost.
 
-    It is safe to repeat, and to call from several processes at once.
+    It is safe to repeat, and to call from several processes at once. The kept logs of a failed start are removed.
 
     Args:
         run: name of the run.
@@ -220,13 +211,16 @@ def down(run: str, *, state: Path | None = None, missing_ok: bool = False) -> No
         missing_ok: do nothing when there is no such run.
 
     Raises:
-        RunError: there is no such run, a process did not end, or a file stays.
+        RunError: there is no such run, a process did not end, a file stays, or another user can have made the run.
     """
     directory = RunDirectory.of(run, state)
     if directory.path.exists() and not directory.path.is_dir():
         raise directory.not_a_directory()
+    if failed_logs.forget(directory) and not directory.path.exists():
+        return
     if missing_ok and not directory.path.exists():
         return
+    directory.check_own()  # before the ledger is read: it names a holder, who is ended
     found = lost_runs.marks_of(directory)
     if not found and not _is_of_a_run(directory):
         _remove_empty(directory)

@@ -17,7 +17,7 @@ from hoverboard.contract.errors import RunError, counted
 from topologies.cluster.control_processes import ControlProcesses
 from topologies.processes.deadlines import wait_for
 from topologies.processes.supervisor import Supervisor
-from topologies.spec.topology import Model, ServerSpec
+from topologies.spec.topology import Model, ServerSpec, Topology
 
 if TYPE_CHECKING:
     from hoverboard.contract.change_documents import Plan, PlannedPlane
@@ -156,6 +156,15 @@ class ClusterManagement(ABC):
         Args:
             model: the new model.
             timeout: seconds.
+        """
+
+    @abstractmethod
+    def set_offload(self, topology: Topology) -> None:
+        """Change the offload policy and its settings to those of a topology; offloads stay.
+
+        Raises:
+            InputError: the policy cannot be used.
+            RunError: a control plane does not answer.
         """
 
     # --- state ----------------------------------------------------------------------------------------

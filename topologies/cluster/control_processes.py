@@ -15,13 +15,14 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from controllers.crash import crash_reason
 from controllers.partitions import Owners
 from controllers.roles import front_end_socket, openflow_socket
 from hoverboard.contract.encapsulation import datapath_id
 from hoverboard.contract.errors import InputError, RunError
 from topologies.cluster import etcd_members
 from topologies.processes.deadlines import wait_sockets
-from topologies.processes.launcher import Launcher, python
+from topologies.processes.launcher import Launcher, end_of, python
 from topologies.processes.process_table import Process, identified
 from topologies.processes.supervisor import Supervisor, WatchedProcess
 
@@ -267,7 +268,20 @@ class ControlProcesses:
                 cannot be used; the supervisor then kills it.
         """
         for role in self.roles:
-            role.watched = supervisor.watch(role.name, None, role.running, partial(self._restart, role, on_restart))
+            restart = partial(self._restart, role, on_restart)
+            role.watched = supervisor.watch(role.name, None, role.running, restart, why=partial(self.why_ended, role))
+
+    def why_ended(self, role: RoleProcess) -> str | None:
+        """Why a process has ended: its exception, or the end that the kernel knows; None: it has not ended."""
+        process = role.process
+        if process is None or process.poll() is None:
+            return None
+        more = f", see {role.log.name}" if process.returncode >= 0 else ""
+        return self.crashed(role, process.pid) or f"{end_of(process)}{more}"
+
+    def crashed(self, role: RoleProcess, pid: int) -> str | None:
+        """The exception that has ended process `pid` of a role; None: it has ended otherwise, or runs."""
+        return crash_reason(self._directory, role.log.stem if self.layout.processes else "control", pid)
 
     def _restart(self, role: RoleProcess, on_restart: Callable[[RoleProcess], None]) -> None:
         if role.process is not None:

@@ -6,10 +6,10 @@ on a port of the loopback, each user of the machine could write terms and leases
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from hoverboard import programs
 from hoverboard.contract.errors import MachineError
 
 PROGRAM = "etcd"
@@ -56,7 +56,7 @@ def check_installed() -> None:
     Raises:
         MachineError: it is not.
     """
-    if shutil.which(PROGRAM) is None:
+    if programs.find(PROGRAM) is None:
         raise MachineError(
             "etcd is not installed",
             where="--store etcd",

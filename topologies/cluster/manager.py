@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from controllers.fm.fabric_client import FabricClient
 from hoverboard.contract.entities import AnyEntity, FirewallRule
 from hoverboard.contract.errors import HoverboardError, RunError
+from hoverboard.contract.wire import fabric_pb2 as pb
 from topologies.cluster.cluster_management import STATUS_TIMEOUT, ClusterManagement, Entities, ProgramState
 from topologies.cluster.control_processes import ControlLayout, ControlProcesses, RoleProcess
 from topologies.processes.deadlines import wait_for
@@ -32,6 +33,15 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _START_TIMEOUT = 30.0
+
+
+def offload_message(topology: Topology) -> pb.OffloadSettings:
+    """The offload policy of a topology and its settings, as a message."""
+    offload = topology.offload
+    return pb.OffloadSettings(
+        threshold_bps=topology.offload_threshold, keep_bps=offload.keep, minimum_lifetime=offload.min_lifetime,
+        idle_expiry=offload.idle_expiry, budget=offload.budget, policy=offload.policy or "",
+    )  # fmt: skip
 
 
 class ClusterManager(ClusterManagement):
@@ -188,22 +198,77 @@ class ClusterManager(ClusterManagement):
         Raises:
             RunError: it is not done in `timeout` seconds; the error says what it waits for.
         """
+        pids = {role.name: None if role.process is None else role.process.pid for role in self.processes.roles}
         with self._lock:
             before = str(self.client.set_model(model)["from"])
-            # After a restart, the control plane runs the new model.
-            self._topology = replace(self._topology, model=model)
 
         def done() -> bool:
-            status = self.client.status()
-            return status.get("model") == model and status.get("switching") is None
+            return self._ended_by_change(pids) is not None or self._runs(model, complete=True)
 
-        wait_for(
-            done,
-            timeout,
-            lambda: f"the change to model {model} waits for {self.client.status().get('switching')}",
-            where="model set",
-        )
+        try:
+            wait_for(
+                done,
+                timeout,
+                lambda: f"the change to model {model} waits for {self.client.status().get('switching')}",
+                where="model set",
+            )
+        finally:
+            ended = self._ended_by_change(pids)
+            if ended is None and self._runs(model, complete=False):
+                # After a restart, the control plane runs the new model. Not before: a model that ends the control
+                # plane during the change must not do so again at each restart.
+                self._topology = replace(self._topology, model=model)
+        if ended is not None:
+            role, reason = ended
+            self._back_to(before)
+            raise RunError(
+                f"the change to model {model} ended the {role.name}: {reason}",
+                where=str(role.log),
+                next_step=f"the run goes back to model {before}; correct the model, then repeat the command",
+            )
         return before
+
+    def _runs(self, model: Model, *, complete: bool) -> bool:
+        """Whether the control plane runs a model; with `complete`, whether the change to it is done."""
+        try:
+            status = self.client.status()
+        except RunError:
+            return False  # it may restart just now
+        return status.get("model") == model and not (complete and status.get("switching") is not None)
+
+    def _ended_by_change(self, pids: Mapping[str, int | None]) -> tuple[RoleProcess, str] | None:
+        """A process that has ended since it had this pid, and with it the change of the model, and why; None: no one.
+
+        A role that is killed and comes back follows the order again. One that ended by an exception would end again.
+        """
+        for role in self.processes.roles:
+            pid = pids[role.name]
+            process = role.running()
+            if pid is None or (process is not None and process.pid == pid):
+                continue
+            reason = self.processes.crashed(role, pid)
+            if reason is not None:
+                return role, reason
+            if not self.processes.layout.processes:
+                return role, self.processes.why_ended(role) or "it restarts"
+        return None
+
+    def _back_to(self, model: Model) -> None:
+        """Order the former model: roles in processes of their own would begin the change again."""
+        if self.processes.layout.processes:
+            try:
+                self.client.wait_ready(_START_TIMEOUT)
+                self.client.set_model(model)
+            except HoverboardError as error:
+                _log.warning("the control plane does not go back to model %s: %s", model, error)
+
+    def set_offload(self, topology: Topology) -> None:
+        """Change the offload policy and its settings to those of a topology; a restart keeps them."""
+        with self._lock:
+            self.client.set_offload(offload_message(topology))
+            self._topology = replace(
+                self._topology, offload_threshold=topology.offload_threshold, offload=topology.offload
+            )
 
     def program_state(self) -> ProgramState:
         """The progress of the control plane in programming the switches."""

@@ -37,6 +37,13 @@ _ANSWER_TIMEOUT = 2.0  # seconds, for requests that read only
 _PROGRAM_TIMEOUT = 60.0
 
 
+def merge_policy(whole: documents.PlaneStatus, policy: documents.OffloadPolicyStatus) -> None:
+    """Add the errors of a plane's offload policy to those of all planes, which have the same policy."""
+    known = whole.setdefault("offload_policy", {**policy, "errors": 0, "last_error": None})
+    known["errors"] += policy["errors"]
+    known["last_error"] = policy["last_error"] or known["last_error"]
+
+
 def cluster_manager(
     topology: Topology, layout: ControlLayout, directory: Path, logs: Path, launcher: Launcher
 ) -> ClusterManagement:
@@ -188,10 +195,7 @@ class RegionalClusterManager(ClusterManagement):
                 f"model {model} does not work with `wan`", where="model set",
                 next_step=f"use one of: {choices(scoped=True)}",
             )  # fmt: skip
-        for scope, _, answer in self._query(lambda plane: plane.client.status(_ANSWER_TIMEOUT)):
-            if isinstance(answer, HoverboardError):
-                what = f"the {scope.process} does not answer: {answer}"
-                raise RunError(what, where="model set", next_step="see `hoverboard status`; retry when the plane is up")
+        self._check_answering("model set")
         before = self._topology.model
         kinds: list[list[ClusterManager]] = [list(self.regional.values()), list(self.globals.values())]
         for planes in kinds if facts.relays else reversed(kinds):
@@ -199,6 +203,25 @@ class RegionalClusterManager(ClusterManagement):
                 list(pool.map(lambda plane: plane.set_model(model, timeout), planes))
         self._topology = replace(self._topology, model=model)
         return before
+
+    def _check_answering(self, where: str) -> None:
+        """Raise RunError unless all planes answer."""
+        for scope, _, answer in self._query(lambda plane: plane.client.status(_ANSWER_TIMEOUT)):
+            if isinstance(answer, HoverboardError):
+                what = f"the {scope.process} does not answer: {answer}"
+                raise RunError(what, where=where, next_step="see `hoverboard status`; retry when the plane is up")
+
+    def set_offload(self, topology: Topology) -> None:
+        """Change the offload policy of all planes.
+
+        Raises:
+            InputError: the policy cannot be used.
+            RunError: a plane does not answer: nothing was changed, or a part was. Call it again to complete the change.
+        """
+        self._check_answering("offload set")
+        for plane in self._planes:
+            plane.set_offload(topology)
+        self._topology = replace(self._topology, offload_threshold=topology.offload_threshold, offload=topology.offload)
 
     def program_state(self) -> ProgramState:
         """The progress of the regional planes in programming the switches; global planes are left out."""
@@ -243,6 +266,7 @@ class RegionalClusterManager(ClusterManagement):
             row |= {"version": answer["version"], "vms": answer["vms"]["intended"], "flows": flows}
             row |= {"offloads": answer["offloads"], "counters": answer["counters"]}
             whole["offloads"] += answer["offloads"]
+            merge_policy(whole, answer["offload_policy"])
             whole["switching"] = whole["switching"] or answer["switching"]
             if scope.kind == "regional":
                 joined = vms["joined"] + answer["vms"]["joined"]

@@ -8,7 +8,6 @@ start.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import fcntl
 import os
@@ -21,15 +20,15 @@ from typing import TYPE_CHECKING, Any
 
 from hoverboard.contract.encapsulation import (
     FABRIC_MTU,
-    GATEWAY_LINK_LOCAL,
     GUEST_GSO_MAX,
     GUEST_MTU,
     OUTER_BYTES,
-    link_local,
     underlay_mac,
 )
 from hoverboard.contract.errors import MachineError
-from topologies.processes.netns import entered as entered  # for users of this module
+from topologies.guests.guest_requests import GuestRequests
+from topologies.guests.link_events import send
+from topologies.namespaces.netns import entered as entered  # for users of this module
 
 if TYPE_CHECKING:
     from pyroute2 import IPRoute
@@ -119,7 +118,6 @@ _GUEST_IPV6 = {
     "use_tempaddr": "0",
     "addr_gen_mode": "1",
 }
-_NO_DAD = 0x02  # IFA_F_NODAD: no other VM can have the address
 
 
 def disable_ipv6() -> None:
@@ -130,10 +128,16 @@ def disable_ipv6() -> None:
             path.write_text("1")
 
 
-def _enable_guest_ipv6() -> None:
-    """Turn off autoconfiguration of the NIC of a VM, in the namespace of the calling thread."""
+def _prepare_guest_ipv6(ip6: IPv6Address | None) -> None:
+    """Turn off IPv6, or its autoconfiguration, for the NIC that a VM gets, in the namespace of the calling thread.
+
+    The values are for each link that gets IPv6 from now on. The NIC gets it again after its MTU was too small for it.
+    """
+    if ip6 is None:
+        disable_ipv6()
+        return
     for key, value in _GUEST_IPV6.items():
-        Path(f"/proc/sys/net/ipv6/conf/{GUEST_DEVICE}/{key}").write_text(value)
+        Path(f"/proc/sys/net/ipv6/conf/default/{key}").write_text(value)
 
 
 def loopback_up(pid: int) -> None:
@@ -168,8 +172,7 @@ def make_guest_tap(
         offloads: the VM leaves checksums and segmentation to the reader of the descriptor.
     """
     with netlink(vm_pid) as route:
-        if ip6 is None:
-            disable_ipv6()
+        _prepare_guest_ipv6(ip6)
         fd = open_tap(GUEST_DEVICE, GUEST_OFFLOADS if offloads else (0,))
         try:
             _deepen(route, GUEST_DEVICE)
@@ -191,8 +194,7 @@ def make_guest_veth(
 ) -> None:
     """Make a VM's NIC that is a veth pair, for Open vSwitch; the end `port` is in the host's namespace."""
     with netlink(vm_pid) as route:
-        if ip6 is None:
-            disable_ipv6()
+        _prepare_guest_ipv6(ip6)
         _veth(route, GUEST_DEVICE, host_pid, port, PLAIN_MTU)
         _configure_guest(route, mac, ip, gateway, ip6)
 
@@ -207,21 +209,22 @@ def _veth(route: IPRoute, name: str, peer_pid: int, peer: str, peer_mtu: int) ->
 
 def _configure_guest(route: IPRoute, mac: str, ip: IPv4Address, gateway: IPv4Address, ip6: IPv6Address | None) -> None:
     index = _index(route, GUEST_DEVICE)
-    if ip6 is not None:
-        _enable_guest_ipv6()
     # On a current kernel gso_max_size up to 64 KiB sets gso_ipv4_max_size as well.
     route.link("set", index=1, state="up")
     route.link("set", index=index, address=mac, mtu=GUEST_MTU, gso_max_size=GUEST_GSO_MAX, state="up")
-    # As on GCP: a /32, and the gateway is the only neighbour.
-    route.addr("add", index=index, address=str(ip), prefixlen=32)
-    route.route("add", dst=f"{gateway}/32", oif=index, scope=253)  # RT_SCOPE_LINK
-    route.route("add", dst="0.0.0.0/0", gateway=str(gateway), oif=index)
-    if ip6 is not None:
-        for address, length in ((link_local(mac), 64), (ip6, 128)):
-            route.addr(
-                "add", index=index, family=socket.AF_INET6, address=str(address), prefixlen=length, flags=_NO_DAD
-            )
-        route.route("add", family=socket.AF_INET6, dst="::/0", gateway=str(GATEWAY_LINK_LOCAL), oif=index)
+    requests = GuestRequests.of(index, mac, ip, gateway, ip6)
+    for code in send([one for one in requests if one]):
+        if code:
+            raise MachineError(
+                f"cannot set the addresses and routes of a VM: {os.strerror(code)}", where=str(ip),
+                next_step="run as root, outside of a restricted container",
+            )  # fmt: skip
+
+
+def guest_index(pid: int) -> int:
+    """Index of the NIC of a VM, given a process in its namespace."""
+    with entered(pid):
+        return socket.if_nametoindex(GUEST_DEVICE)
 
 
 def share_addresses(vm_pid: int, *, add: Iterable[IPv4Address] = (), remove: Iterable[IPv4Address] = ()) -> None:
@@ -351,27 +354,3 @@ def delete(pid: int, name: str) -> None:
         found: list[Any] = route.link_lookup(ifname=name)
         if found:
             route.link("del", index=found[0])
-
-
-# linux/ethtool.h, linux/sockios.h
-_SIOCETHTOOL = 0x8946
-_ETHTOOL_SETTERS = {"rx": 0x15, "tx": 0x17, "sg": 0x19, "tso": 0x1F, "gso": 0x24, "gro": 0x2C}
-
-
-def disable_offloads(pid: int, name: str, features: tuple[str, ...] = ("tx", "sg", "tso", "gso")) -> None:
-    """Turn off offloads of a device, as `ethtool -K` does.
-
-    A user-space switch forwards frames without completing them: with offloads left on, ping works and TCP hangs.
-    """
-    with entered(pid), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        for feature in features:
-            value = ctypes.create_string_buffer(struct.pack("II", _ETHTOOL_SETTERS[feature], 0))
-            request = struct.pack("16sP16x", name.encode(), ctypes.addressof(value))
-            try:
-                fcntl.ioctl(sock, _SIOCETHTOOL, request)
-            except OSError as error:
-                if error.errno != errno.EOPNOTSUPP:
-                    raise MachineError(
-                        f"cannot turn off {feature}: {error.strerror}", where=name,
-                        next_step="run as root, outside of a restricted container",
-                    ) from error  # fmt: skip

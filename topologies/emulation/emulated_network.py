@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 
 from hoverboard.contract.errors import HoverboardError, InputError
 from topologies.emulation import devices, wan
 from topologies.emulation.links import Uplink, VirtualNIC
-from topologies.emulation.nodes import Fabric, HoverboardNode, NamespaceNode, Server, VirtualMachine, VMHost
+from topologies.emulation.nodes import (
+    Fabric,
+    HoverboardNode,
+    NamespaceNode,
+    Server,
+    VirtualMachine,
+    VMHost,
+    end_nodes,
+)
+from topologies.guests.guest_agent import Guest, GuestAgent
+from topologies.guests.guest_files import GuestFiles
+from topologies.guests.guest_requests import GuestRequests
+from topologies.guests.link_events import LinkEvents, send_prepared
 from topologies.processes.launcher import Launcher
 from topologies.processes.phases import PhaseClock
 from topologies.processes.run_directory import RunDirectory
@@ -24,6 +37,8 @@ class EmulatedNetwork:
         nodes: by name, with the fabric.
         nics: by name of the VM.
         uplinks: by name of the node.
+        files: the names that nodes know.
+        agent: gives VMs their addresses again when their links come back; None before there is a fabric.
         wan: the link between the fabrics of two regions; None: one fabric.
     """
 
@@ -34,11 +49,14 @@ class EmulatedNetwork:
         self.nodes: dict[str, NamespaceNode] = {}
         self.nics: dict[str, VirtualNIC] = {}
         self.uplinks: dict[str, Uplink] = {}
+        self.files = GuestFiles(directory.guests)
+        self.agent: GuestAgent | None = None
         self.wan: wan.Wan | None = None
         self._segments: dict[str | None, wan.Segment] = {}
 
     def make_nodes(self, topology: Topology, workers: ThreadPool, clock: PhaseClock) -> None:
         """Make the namespaces of all nodes, and the bridges of the fabric."""
+        self.files.make(topology)
         specs: list[ServerSpec | VMSpec | None] = [None, *topology.servers, *topology.vms]
         with clock.phase("nodes", len(specs)) as step:
 
@@ -47,6 +65,7 @@ class EmulatedNetwork:
                     fabric = Fabric(self._launcher)
                     self.wan = wan.make(fabric.pid, topology)
                     self.nodes[FABRIC] = fabric
+                    self.files.give(fabric.pid, FABRIC, None)
                 else:
                     self.make_node(spec)
                 step()
@@ -61,10 +80,13 @@ class EmulatedNetwork:
             self.nodes[spec.name] = VMHost(spec, self._launcher, self._directory.node(spec.name))
         else:
             self.nodes[spec.name] = HoverboardNode(spec, self._launcher, self._directory.node(spec.name))
+        network = spec.network if isinstance(spec, VMSpec) else None
+        self.files.give(self.nodes[spec.name].pid, spec.name, network)
 
     def make_links(self, topology: Topology, workers: ThreadPool, clock: PhaseClock) -> None:
         """Make all uplinks and virtual NICs; they are not plugged into host processes yet."""
         items: list[ServerSpec | VMSpec] = [*topology.servers, *topology.vms]
+        self.agent = GuestAgent(LinkEvents(self.nodes[FABRIC].pid), send_prepared)
         self._segments = wan.segments(topology)
         with clock.phase("links", len(items)) as step:
 
@@ -92,6 +114,10 @@ class EmulatedNetwork:
         assert isinstance(host, VMHost)
         nic = VirtualNIC(vm, host, datapath_type=self._datapath_type)
         self.nics[spec.name] = nic
+        if self.agent is not None:
+            index = devices.guest_index(vm.pid)
+            requests = GuestRequests.of(index, spec.mac, spec.ip, spec.gateway, spec.ip6)
+            self.agent.attend(Guest(spec.name, vm.pid, index, *requests))
         return nic
 
     def alter_vm(self, before: VMSpec, after: VMSpec) -> None:
@@ -106,18 +132,36 @@ class EmulatedNetwork:
             devices.share_addresses(node.pid, add=new - old, remove=old - new)
 
     def drop_vm(self, name: str) -> None:
-        """Unplug and remove a VM; harmless when parts of it do not exist, or its host process does not answer."""
+        """Unplug and remove a VM; harmless when parts of it do not exist, or its host process does not answer.
+
+        Raises:
+            RunError: the VM is removed, but some of its processes still run.
+        """
+        try:
+            self.unplug_vm(name)
+        finally:
+            self.end_vms([name])
+
+    def unplug_vm(self, name: str) -> None:
+        """Unplug a VM and remove its NIC, before `end_vms`."""
+        if self.agent is not None:
+            self.agent.leave(name)
         nic = self.nics.pop(name, None)
-        node = self.nodes.pop(name, None)
         try:
             if nic is not None:
                 nic.delete()
         except HoverboardError as error:
             # When the host process restarts, it does not get this VM.
             _log.warning("VM %s is removed without its host process: %s", name, error)
-        finally:
-            if node is not None:
-                node.terminate()  # the kernel removes the devices with the namespace
+
+    def end_vms(self, names: Iterable[str]) -> None:
+        """End the namespaces of VMs, with all processes in them; the kernel removes the devices that are left there.
+
+        Raises:
+            RunError: the VMs are removed, but some of their processes still run.
+        """
+        nodes = [node for name in names if (node := self.nodes.pop(name, None)) is not None]
+        end_nodes(nodes)
 
     def nics_of(self, server: Server) -> list[VirtualNIC]:
         """The NICs of the VMs on a node."""
@@ -156,6 +200,9 @@ class EmulatedNetwork:
 
     def close(self) -> None:
         """Close our descriptors and connections; the processes end with the ledger."""
+        if self.agent is not None:
+            self.agent.close()
+            self.agent = None
         for server in self.servers():
             server.client.close()
         for link in (*self.nics.values(), *self.uplinks.values()):

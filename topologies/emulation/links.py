@@ -14,7 +14,7 @@ from typing import Any
 from hoverboard.contract.encapsulation import underlay_mac
 from hoverboard.contract.generations import facts
 from hoverboard.host.control.host_client import HostClient
-from topologies.emulation import devices
+from topologies.emulation import devices, link_state, offloads
 from topologies.emulation.mininet_classes import Intf, Link
 from topologies.emulation.nodes import Fabric, Server, VirtualMachine, VMHost
 
@@ -22,11 +22,39 @@ _port_numbers = itertools.count(1)
 
 
 class Device(Intf):
-    """An interface that its link configures; Mininet's own configuration would start a shell."""
+    """An interface that its link configures. Mininet would use a shell and `ifconfig`, which may be missing."""
 
     def config(self, **_params: Any) -> dict[str, Any]:
         """Do nothing: the link has configured the device."""
         return {}
+
+    def status(self) -> str:
+        """ "OK", "DOWN", or "MISSING" when there is no such device."""
+        return link_state.word(self.node.pid, self.name)
+
+    def isUp(self, setUp: bool = False) -> bool:
+        """Whether the device is up.
+
+        Args:
+            setUp: set it up first.
+        """
+        if setUp:
+            link_state.set_up(self.node.pid, self.name, True)
+        return self.status() == link_state.UP
+
+    def updateIP(self) -> str | None:
+        """The address as it is now; the machine needs no `ifconfig`, which Mininet would use."""
+        known: str | None = self.IP()
+        self.ip = link_state.address(self.node.pid, self.name) or known
+        return self.ip
+
+    def updateMAC(self) -> str | None:
+        """The MAC address that the run gave the device."""
+        return self.mac
+
+    def updateAddr(self) -> tuple[str | None, str | None]:
+        """Both addresses."""
+        return self.updateIP(), self.updateMAC()
 
 
 class Ring(Device):
@@ -38,7 +66,15 @@ class Ring(Device):
 
     def status(self) -> str:
         """ "OK": the ring always works."""
-        return "OK"
+        return link_state.UP
+
+    def isUp(self, setUp: bool = False) -> bool:
+        """True: the ring always works."""
+        return True
+
+    def updateIP(self) -> str | None:
+        """The address that the run gave the end."""
+        return self.ip
 
 
 class _PlainLink(Link):
@@ -75,7 +111,7 @@ class VirtualNIC(_PlainLink):
             devices.set_up(node2.pid, self.port)
             # A user-space switch forwards frames without completing them.
             if datapath_type == "netdev" or not generation.guest_offloads:
-                devices.disable_offloads(node1.pid, devices.GUEST_DEVICE)
+                offloads.disable_offloads(node1.pid, devices.GUEST_DEVICE)
             end = Device
         if spec.shared:
             devices.share_addresses(node1.pid, add=spec.shared)
@@ -150,7 +186,7 @@ class Uplink(_PlainLink):
         address = node1.spec.underlay_ip
         if node1.uplink_device is None:
             self.fd = devices.make_uplink_tap(node2.pid, self.port, address, bridge, wan_ports)
-            end: Intf = Ring(f"{self.port}-ring", node=node1, link=self, moveIntfFn=_ignore_move)
+            end: Intf = Ring("uplink", node=node1, link=self, moveIntfFn=_ignore_move)
         else:
             own = address if facts(node1.spec.dataplane).addressed else None
             devices.make_uplink_veth(

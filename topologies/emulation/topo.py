@@ -19,17 +19,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hoverboard.contract.entities import Dataplane, Program
+from hoverboard.contract.errors import InputError
+from topologies.changes.file_keys import file_keys
 from topologies.emulation.links import Uplink, VirtualNIC
 from topologies.emulation.mininet_classes import Topo
 from topologies.emulation.nodes import Fabric, HoverboardNode, VirtualMachine, VMHost
 from topologies.spec import schema
 from topologies.spec.topology import FABRIC, Topology
-
-SERVER_KEYS = (
-    "dataplane",
-    "program",
-    "controller",
-)  # of a node in a topology file, as `addVMHost` takes them
 
 
 class ClusterTopo(Topo):
@@ -55,28 +51,18 @@ class ClusterTopo(Topo):
         if topology is None:
             return
         given = topology if isinstance(topology, Topology) else schema.load(topology)
-        self.settings = {
-            "name": given.name, "model": given.model, "offload_threshold": f"{given.offload_threshold}bit",
-            "report_interval": given.report_interval,
-        }  # fmt: skip
-        for server in given.hosts:
-            program: Program = "ours" if server.controller is None else "external"
-            self.addVMHost(server.name, dataplane=server.dataplane, program=program, controller=server.controller)
-        for server in given.hoverboards:
-            self.addHoverboard(server.name, dataplane=server.dataplane)
-        for network in given.networks:
-            first = network.subnets[0]
-            ranges: dict[str, Any] = {"subnet": str(first.prefix), "gateway": str(first.gateway)}
-            if len(network.subnets) > 1:
-                ranges = {"subnets": [str(subnet.prefix) for subnet in network.subnets]}
-            if first.prefix6 is not None:
-                ranges["subnet6"] = str(first.prefix6)
-            self.networks[network.name] = {"vni": network.vni, **ranges}
-            for vm in network.vms:
-                self.addVM(
-                    vm.name, network=network.name, host=vm.host, ip=str(vm.ip), tags=list(vm.tags),
-                    ip6=False if vm.ip6 is None else str(vm.ip6),
-                )  # fmt: skip
+        keys = file_keys(given)
+        hosts, hoverboards, networks = (keys.pop(key) for key in ("hosts", "hoverboards", "networks"))
+        self.settings = keys
+        for server in hosts:
+            self.addVMHost(**server)
+        for server in hoverboards:
+            self.addHoverboard(**server)
+        for network in networks:
+            vms = network.pop("vms")
+            self.addNetwork(**network)
+            for vm in vms:
+                self.addVM(network=network["name"], **vm)
         self._given = given
 
     def addVMHost(
@@ -85,6 +71,7 @@ class ClusterTopo(Topo):
         dataplane: Dataplane = "fastpath",
         program: Program = "ours",
         controller: str | None = None,
+        **keys: Any,
     ) -> str:
         """Add a VM host and its uplink.
 
@@ -93,32 +80,42 @@ class ClusterTopo(Topo):
             dataplane: its generation.
             program: "external" for a host that an OpenFlow controller of your own programs (docs/external.md).
             controller: address of that controller: tcp:HOST:PORT or unix:/PATH.
+            keys: other keys of a host in a topology file: region, batch.
         """
-        return self._server(name, VMHost, dataplane, program=program, controller=controller)
+        return self._server(name, VMHost, dataplane=dataplane, program=program, controller=controller, **keys)
 
-    def addHoverboard(self, name: str, dataplane: Dataplane = "fastpath") -> str:
-        """Add a Hoverboard and its uplink."""
-        return self._server(name, HoverboardNode, dataplane)
+    def addHoverboard(self, name: str, dataplane: Dataplane = "fastpath", **keys: Any) -> str:
+        """Add a Hoverboard and its uplink.
 
-    def _server(self, name: str, cls: type, dataplane: Dataplane, **keys: str | None) -> str:
+        Args:
+            name: of the node.
+            dataplane: its generation.
+            keys: other keys of a Hoverboard in a topology file: region, batch, capacity.
+        """
+        return self._server(name, HoverboardNode, dataplane=dataplane, **keys)
+
+    def _server(self, name: str, cls: type, **keys: Any) -> str:
         """Add a node and its uplink; `keys` are those of a topology file, None for one that is not given."""
         self._given = None
         if FABRIC not in self.g.nodes():
             self.addSwitch(FABRIC, cls=Fabric)
-        self.addSwitch(name, cls=cls, dataplane=dataplane, **keys)
+        self.addSwitch(name, cls=cls, file_keys={key: value for key, value in keys.items() if value is not None})
         self.addLink(name, FABRIC, cls=Uplink)
         return name
 
-    def addNetwork(
-        self, name: str, vni: int, subnet: str, gateway: str | None = None, subnet6: str | None = None
-    ) -> str:
-        """Add a virtual network; with `subnet6` its VMs have IPv6 addresses, too."""
+    def addNetwork(self, name: str, vni: int, subnet: str | None = None, **keys: Any) -> str:
+        """Add a virtual network.
+
+        Args:
+            name: of the network.
+            vni: its VNI.
+            subnet: its IPv4 addresses.
+            keys: other keys of a network in a topology file: subnets, gateway, subnet6, rate, firewall, load_balancers,
+                routes.
+        """
         self._given = None
-        self.networks[name] = {"vni": vni, "subnet": subnet}
-        if gateway is not None:
-            self.networks[name]["gateway"] = gateway
-        if subnet6 is not None:
-            self.networks[name]["subnet6"] = subnet6
+        given = {"vni": vni, "subnet": subnet, **keys}
+        self.networks[name] = {key: value for key, value in given.items() if value is not None}
         return name
 
     def addVM(
@@ -129,6 +126,7 @@ class ClusterTopo(Topo):
         ip: str | None = None,
         tags: list[str] | None = None,
         ip6: str | Literal[False] | None = None,
+        rate: str | None = None,
     ) -> str:
         """Add a VM of `network` on `host`, with its NIC.
 
@@ -139,9 +137,17 @@ class ClusterTopo(Topo):
             ip: default: the first free address.
             tags: for firewall rules.
             ip6: default: the first free IPv6 address, if the network has IPv6; False: none.
+            rate: most bits per second that it sends, such as "100mbit"; default: its network's rate.
+
+        Raises:
+            InputError: the host was not added.
         """
+        hosts = [one for one in self.g.nodes() if self.nodeInfo(one).get("cls") is VMHost]
+        if host not in hosts:
+            known = f"use one of: {', '.join(hosts)}" if hosts else "add it with addVMHost first"
+            raise InputError(f"there is no host {host!r}", where=f"VM {name}", next_step=known)
         self._given = None
-        self.addHost(name, cls=VirtualMachine, network=network, ip=ip, ip6=ip6, tags=list(tags or []))
+        self.addHost(name, cls=VirtualMachine, network=network, ip=ip, ip6=ip6, tags=list(tags or []), rate=rate)
         self.addLink(name, host, cls=VirtualNIC)
         return name
 
@@ -157,11 +163,16 @@ class ClusterTopo(Topo):
         for name in self.g.nodes():
             info = self.nodeInfo(name)
             if info.get("cls") in servers:
-                keys = {key: info[key] for key in SERVER_KEYS if info.get(key) is not None}
-                servers[info["cls"]].append({"name": name, **keys})
+                servers[info["cls"]].append({"name": name, **info["file_keys"]})
         host_of = {
             info["node1"]: info["node2"] for _, _, info in self.links(withInfo=True) if info["cls"] is VirtualNIC
         }
+        for name in self.g.nodes():
+            given = self.nodeInfo(name).get("network")
+            if given is not None and given not in self.networks:
+                raise InputError(
+                    f"there is no network {given!r}", where=f"VM {name}", next_step="add it with addNetwork"
+                )
         networks = []
         for network, keys in self.networks.items():
             vms = []
@@ -169,7 +180,7 @@ class ClusterTopo(Topo):
                 info = self.nodeInfo(name)
                 if info.get("cls") is VirtualMachine and info["network"] == network:
                     vm = {"name": name, "host": host_of[name], "tags": info["tags"]}
-                    given = {key: info[key] for key in ("ip", "ip6") if info[key] is not None}
+                    given = {key: info[key] for key in ("ip", "ip6", "rate") if info[key] is not None}
                     vms.append({**vm, **given})
             networks.append({"name": network, **keys, "vms": vms})
         data = {

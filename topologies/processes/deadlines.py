@@ -14,9 +14,13 @@ from pathlib import Path
 from hoverboard.contract.errors import RunError
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.001, 0.02  # seconds
+_WORKING = 0.01  # share of a CPU that a process uses at least while it works, also on a machine with much other work
 
 
-def wait_for(condition: Callable[[], bool], timeout: float, missing: Callable[[], str], *, where: str = "") -> None:
+def wait_for(
+    condition: Callable[[], bool], timeout: float, missing: Callable[[], str], *, where: str = "",
+    work: Callable[[], float] = lambda: 0.0, longest: float = 0.0,
+) -> None:  # fmt: skip
     """Wait until `condition()` is true; it may raise an exception to end the wait.
 
     Args:
@@ -24,16 +28,26 @@ def wait_for(condition: Callable[[], bool], timeout: float, missing: Callable[[]
         timeout: seconds.
         missing: gives the message for the error: what is missing.
         where: for the error, such as a log file.
+        work: the CPU seconds that were used to make it true. While they grow, the wait goes on behind its time-out.
+        longest: seconds after which it ends all the same.
 
     Raises:
         RunError: it was not true for `timeout` seconds.
     """
-    deadline = time.monotonic() + timeout
+    begun = time.monotonic()
+    deadline = begun + timeout
+    done = work()
     pause = _FIRST_PAUSE
     while not condition():
-        if time.monotonic() > deadline:
+        now = time.monotonic()
+        if now > deadline and now < begun + longest and (more := work()) - done >= timeout * _WORKING:
+            done, deadline = more, now + timeout
+        elif now > deadline:
+            waited = round(now - begun) if longest else timeout
             raise RunError(
-                f"after {timeout:g} s: {missing()}", where=where, next_step="read the log files in the run's directory"
+                f"after {waited:g} s: {missing()}",
+                where=where,
+                next_step="read the log files in the run's directory",
             )
         select.select([], [], [], pause)
         pause = min(pause * 1.5, _LONGEST_PAUSE)

@@ -27,6 +27,7 @@ Part = Literal["directory", "ledger", "lock"]  # of a run's directory
 VERSION = 1
 _NO_FILE = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 _ROUNDS = 5  # of killing, before the processes that keep namespaces are killed
+_MOST_ROUNDS = 25
 # /bin/sh runs this first in every process of a run; the pid stays the same through exec.
 # $1: ledger, $2: closing, $3: the rest of the record as JSON, $4: the mark as NAME=VALUE; then the command.
 RECORD_AND_EXEC = (
@@ -97,7 +98,8 @@ class Ledger:
             self._mark = Mark.of(self.directory.path)
             head = {
                 "record": "run", "version": VERSION, "run": self.directory.run, "mark": str(self._mark),
-                "boot": processes.boot_id(), "netns": processes.own_namespace(), "tree": str(self.directory.path),
+                "boot": processes.boot_id(), "netns": processes.own_namespace(), "uts": processes.own_host_name(),
+                "tree": str(self.directory.path),
             }  # fmt: skip
             file.write(json.dumps(head) + "\n")
 
@@ -203,30 +205,41 @@ def kill_all(directory: RunDirectory, processes: Processes | None = None, timeou
         The names of the processes that were killed.
 
     Raises:
-        RunError: a process did not end after SIGKILL; the files stay, so that the caller can retry.
+        RunError: a process did not end after SIGKILL; the files stay, so that the caller can retry. Or another user can
+            have written the ledger.
     """
+    directory.check_own()
     table = processes or LinuxProcesses()
-    ledger = Ledger(directory)
-    killed: list[str] = []
     directory.closing.touch()
+    with contextlib.ExitStack() as stack:
+        return _kill_rounds(Ledger(directory), table, timeout, stack)
+
+
+def _kill_rounds(ledger: Ledger, table: Processes, timeout: float, stack: contextlib.ExitStack) -> list[str]:
+    """Kill, look again, and so on; the stack holds the namespaces of the run, whose inodes are known then."""
+    killed: list[str] = []
     myself = os.getpid()
-    # A process that has not made its namespace yet is still in the machine's own namespace.
-    foreign = {None, table.own_namespace(), ledger.head().get("netns")}
-    round_number = 0
-    while True:
-        round_number += 1
+    # A process that has not made its namespaces yet is still in those of the machine.
+    head = ledger.head()
+    foreign = {table.own_namespace(), table.own_host_name(), head.get("netns"), head.get("uts")}
+    kept: dict[Process, set[int]] = {}
+    for number in range(1, _MOST_ROUNDS + 1):
         records = [r for r in live_processes(ledger, table) if r.kind != "holder" and r.process.pid != myself]
-        inodes = {table.namespace(r.process) for r in records if r.kind == "namespace"} - foreign
         names = {r.process: r.what for r in records if r.kind != "namespace"}
         holders = {r.process: r.what for r in records if r.kind == "namespace"}
+        for process in holders.keys() - kept.keys():
+            found = table.hold(process, stack)
+            # Nodes of a run that an earlier version has started have the machine's host name.
+            kept[process] = (found if "uts" in head else {table.namespace(process) or 0}) - foreign
+        inodes = {inode for some in kept.values() for inode in some}
         # Processes that users started in the run's namespaces (exec, popen) keep those alive, and are killed as well.
-        strangers = table.members({inode for inode in inodes if inode is not None}) if inodes else []
-        for process in strangers:
+        for process in table.members(inodes) if inodes else ():
             if process.pid != myself and process not in holders:
                 names.setdefault(process, f"pid {process.pid} in a namespace of the run")
-        # Processes that keep namespaces are killed last, so that what was forked meanwhile is found by its namespace.
-        # After some rounds they are killed anyway: a program in there may start processes without end.
-        if not names or round_number > _ROUNDS:
+                table.send(process, signal.SIGKILL)
+        # Processes that keep namespaces are killed last, so that no other namespace is taken for theirs. After some
+        # rounds they are killed anyway: a program in there may start processes without end.
+        if not names or number > _ROUNDS:
             names |= holders
         if not names:
             return killed
@@ -236,10 +249,14 @@ def kill_all(directory: RunDirectory, processes: Processes | None = None, timeou
         if left:
             raise RunError(
                 f"still alive {timeout:g} s after SIGKILL: {', '.join(f'{names[p]} (pid {p.pid})' for p in left)}",
-                where=str(directory.ledger),
+                where=str(ledger.directory.ledger),
                 next_step="wait until the kernel ends them, then repeat `hoverboard down`",
             )
         killed += names.values()
+    raise RunError(
+        "processes of the run start others faster than they are killed", where=ledger.directory.run,
+        next_step="end the program that starts them, then repeat `hoverboard down`",
+    )  # fmt: skip
 
 
 def sweep(directory: RunDirectory, processes: Processes | None = None, timeout: float = 20.0) -> list[str]:

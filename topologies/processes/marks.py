@@ -1,7 +1,7 @@
 """The mark of a run: finds its processes and namespaces even when its directory was deleted.
 
-Each process of a run has the mark in its environment, as HOVERBOARD_RUN; what it forks inherits it. Each namespace of a
-run has it as the alias of its `lo` (`topologies.processes.netns`). It covers the devices in the namespace, and all
+Each process of a run has the mark in its environment, as HOVERBOARD_MARK; what it forks inherits it. Each namespace of
+a run has it as the alias of its `lo` (`topologies.namespaces.netns`). It covers the devices in the namespace, and all
 processes that users start there. Nothing is found by the names of processes or devices.
 """
 
@@ -11,16 +11,17 @@ import contextlib
 import os
 import secrets
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 from hoverboard.contract.errors import RunError
-from topologies.processes import netns
+from topologies.namespaces import netns
 from topologies.processes.process_table import LinuxProcesses, Process, Processes, start_time
 
-VARIABLE = "HOVERBOARD_RUN"
+VARIABLE = "HOVERBOARD_MARK"
 _ROUNDS = 20  # of killing, while new processes are forked
 
 
@@ -110,7 +111,10 @@ class Machine:
             with contextlib.suppress(OSError):
                 members.setdefault(os.readlink(self._path(process) / "ns/net"), []).append(process)
         if namespaces:
-            self._look_into_namespaces(found, members)
+            # In a thread of its own: a process whose main thread is in a VM's namespace would end with that VM.
+            thread = threading.Thread(target=self._look_into_namespaces, args=(found, members), name="look")
+            thread.start()
+            thread.join()
         return found
 
     def root_of(self, process: Process) -> Path:

@@ -6,7 +6,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 Phase = Literal["nodes", "links", "switches", "hosts", "control plane", "program", "ready"]
@@ -22,12 +22,14 @@ class PhaseEvent:
         done: parts that are done.
         total: number of all parts.
         seconds: since the phase began.
+        note: what takes long now; empty: nothing.
     """
 
     phase: Phase
     done: int
     total: int
     seconds: float
+    note: str = ""
 
 
 Progress = Callable[[PhaseEvent], None]
@@ -44,6 +46,7 @@ class PhaseClock:
     def __init__(self, progress: Progress | None = None) -> None:
         self._progress = progress
         self._lock = threading.Lock()
+        self._last: PhaseEvent | None = None
         self.seconds: dict[str, float] = {}
         self.started = time.monotonic()
 
@@ -67,10 +70,17 @@ class PhaseClock:
             self.seconds[name] = round(seconds, 3)
             self._report(PhaseEvent(name, total, total, seconds))
 
+    def note(self, text: str) -> None:
+        """Report what takes long in the phase of the last event; it is shown with the seconds that it takes."""
+        with self._lock:
+            if self._last is not None:
+                self._report(replace(self._last, note=text))
+
     def total(self) -> float:
         """Seconds since the clock was made."""
         return time.monotonic() - self.started
 
     def _report(self, event: PhaseEvent) -> None:
+        self._last = event
         if self._progress is not None:
             self._progress(event)

@@ -1,4 +1,4 @@
-"""The port for the kernel's processes: whether one is alive, its network namespace, signals, waiting for its end.
+"""The port for the kernel's processes: whether one is alive, its namespaces, signals, waiting for its end.
 
 A process is identified by pid and start time, so that another process with the same pid is never taken for it.
 `LinuxProcesses` is the real adapter; the unit tests have a fake one.
@@ -11,9 +11,12 @@ import os
 import select
 import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple, Protocol
+
+_KINDS = ("net", "uts")  # of namespaces by which processes are found
+_MOST_LOOKS = 100  # at the processes that came meanwhile; each takes some milliseconds
 
 
 class Process(NamedTuple):
@@ -37,14 +40,24 @@ class Processes(Protocol):
     def own_namespace(self) -> int:
         """Inode of our own network namespace."""
 
+    def own_host_name(self) -> int:
+        """Inode of our own UTS namespace."""
+
     def alive(self, process: Process) -> bool:
         """Whether exactly this process runs; a zombie does not."""
 
     def namespace(self, process: Process) -> int | None:
         """Inode of its network namespace; None when it is gone."""
 
-    def members(self, namespaces: set[int]) -> list[Process]:
-        """All processes in one of these network namespaces."""
+    def hold(self, process: Process, stack: contextlib.ExitStack) -> set[int]:
+        """Hold its network and its UTS namespace until the stack is closed, so that no others get their inodes.
+
+        Returns:
+            Their inodes; empty when it is gone.
+        """
+
+    def members(self, namespaces: set[int]) -> Iterable[Process]:
+        """All processes in one of these network or UTS namespaces, one after the other."""
 
     def send(self, process: Process, number: signal.Signals) -> None:
         """Send a signal to exactly this process; harmless when it is gone."""
@@ -62,6 +75,24 @@ def start_time(pid: int, proc: Path = Path("/proc")) -> int | None:
     # The name in brackets may contain blanks and brackets: the fields follow the last bracket.
     fields = stat.rpartition(")")[2].split()
     return None if fields[0] in "ZX" else int(fields[19])
+
+
+def cpu_seconds(pid: int | None, proc: Path = Path("/proc")) -> float:
+    """The CPU time that a process has used, in seconds; 0 when there is no such process."""
+    try:
+        stat = (proc / str(pid) / "stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0.0
+    user, system = stat.rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
+def _inode(pid: int, kind: str) -> int | None:
+    """Inode of a namespace of a process; None when it is gone, or even root may not read it: then it is not ours."""
+    try:
+        return os.stat(f"/proc/{pid}/ns/{kind}").st_ino
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return None
 
 
 def identified(pid: int | None) -> Process | None:
@@ -90,28 +121,55 @@ class LinuxProcesses:
         """Inode of our own network namespace."""
         return os.stat("/proc/self/ns/net").st_ino
 
+    def own_host_name(self) -> int:
+        """Inode of our own UTS namespace."""
+        return os.stat("/proc/self/ns/uts").st_ino
+
     def alive(self, process: Process) -> bool:
         """Whether exactly this process runs; a zombie does not."""
         return start_time(process.pid) == process.start
 
     def namespace(self, process: Process) -> int | None:
         """Inode of its network namespace; None when it is gone."""
-        try:
-            inode = os.stat(f"/proc/{process.pid}/ns/net").st_ino
-        except (FileNotFoundError, ProcessLookupError, PermissionError):
-            return None  # it is gone, or even root may not read it: then it is not ours
+        inode = _inode(process.pid, "net")
         return inode if self.alive(process) else None
 
-    def members(self, namespaces: set[int]) -> list[Process]:
-        """All processes in one of these network namespaces."""
-        found = []
-        for entry in os.listdir("/proc"):
-            if not entry.isdigit():
-                continue
-            process = identified(int(entry))
-            if process is not None and self.namespace(process) in namespaces:
-                found.append(process)
-        return found
+    def hold(self, process: Process, stack: contextlib.ExitStack) -> set[int]:
+        """Hold its network and its UTS namespace until the stack is closed, so that no others get their inodes.
+
+        Returns:
+            Their inodes; empty when it is gone.
+        """
+        for kind in _KINDS:
+            with contextlib.suppress(OSError):  # it is gone, or we have no more descriptors: then nothing is held
+                stack.callback(os.close, os.open(f"/proc/{process.pid}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC))
+        return self._namespaces(process)
+
+    def _namespaces(self, process: Process) -> set[int]:
+        found = (_inode(process.pid, kind) for kind in _KINDS)
+        inodes = {inode for inode in found if inode is not None}
+        return inodes if self.alive(process) else set()
+
+    def members(self, namespaces: set[int]) -> Iterator[Process]:
+        """All processes in one of these network or UTS namespaces, one after the other.
+
+        A process that is killed as soon as it is found has less time to fork. One that ends before it was looked at may
+        have forked another one. So the processes that are new since are looked at as well, until none ended meanwhile.
+        """
+        seen: set[str] = set()
+        for _ in range(_MOST_LOOKS):
+            new = [entry for entry in os.listdir("/proc") if entry.isdigit() and entry not in seen]
+            seen.update(new)
+            all_seen = True
+            for pid in map(int, new):
+                network = _inode(pid, "net")
+                all_seen = all_seen and network is not None
+                if network in namespaces or _inode(pid, "uts") in namespaces:
+                    process = identified(pid)
+                    if process is not None and namespaces & self._namespaces(process):
+                        yield process
+            if all_seen:
+                return
 
     def open(self, process: Process) -> int | None:
         """A pidfd of exactly this process, readable once it has ended; None when it has ended already."""

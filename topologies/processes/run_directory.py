@@ -6,9 +6,11 @@ looks alive. This module starts and stops nothing.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import re
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,16 +20,67 @@ DEFAULT_STATE_DIR = "/run/hoverboard"
 _RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}")
 # sun_path of a Unix socket has 108 bytes, with the zero at its end.
 _SOCKET_PATH_MAX = 107
+_LONGEST_SOCKET = "ovsdb-server.4194304.ctl"  # of a node; a pid is at most 4194304
 # All that a run makes in its directory; the lock of conf.db is made by ovsdb-tool.
 _ENTRIES = {
     "ledger.jsonl", "closing", "lock", "holder.sock", "topology.yaml", "logs", "control", "secret", "nursery.sock",
-    "engines.sock", "nodes", "conf.db", ".conf.db.~lock~",
+    "engines.sock", "nodes", "guests", "conf.db", ".conf.db.~lock~",
 }  # fmt: skip
 
 
 def state_dir() -> Path:
     """`$HOVERBOARD_STATE_DIR`, or /run/hoverboard."""
     return Path(os.environ.get("HOVERBOARD_STATE_DIR") or DEFAULT_STATE_DIR)
+
+
+def check_state(path: Path) -> None:
+    """Check that no other user can change the state directory. It may be missing.
+
+    Raises:
+        RunError: it is not ours alone, or any user can exchange a folder above it.
+    """
+    _check_own(path)
+    for folder in path.absolute().parents:
+        with contextlib.suppress(FileNotFoundError):
+            mode = folder.stat().st_mode
+            if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+                raise _not_ours(path, f"all users can write {folder}, and so exchange what is in it")
+
+
+def _make_state(path: Path) -> None:
+    """Make the state directory if it is missing: all users may list it, whatever the umask."""
+    if path.is_dir():
+        return
+    path.mkdir(parents=True, exist_ok=True)
+    # By a descriptor: a link that another user puts there now is not followed.
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        if os.fstat(fd).st_uid == os.geteuid():
+            os.fchmod(fd, 0o755)
+    finally:
+        os.close(fd)
+
+
+def _check_own(path: Path) -> None:
+    """Check that a file or folder, if there is one, is our user's alone."""
+    try:
+        found = path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    if stat.S_ISLNK(found.st_mode):
+        raise _not_ours(path, "this is a symbolic link")
+    if found.st_uid != os.geteuid():
+        raise _not_ours(path, f"this belongs to user {found.st_uid}, and we are user {os.geteuid()}")
+    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise _not_ours(path, "other users can write this")
+
+
+def _not_ours(path: Path, what: str) -> RunError:
+    return RunError(
+        what, where=str(path),
+        next_step="Hoverboard takes no orders from files of others: look at it and remove it, or set another "
+        "HOVERBOARD_STATE_DIR",
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -59,7 +112,7 @@ class RunDirectory:
                 where="--run",
                 next_step="use letters, digits, '.', '_' and '-', at most 40, a letter or digit first",
             )
-        return cls(run, (state or state_dir()) / run)
+        return cls(run, (state or state_dir()).absolute() / run)
 
     @property
     def ledger(self) -> Path:
@@ -111,20 +164,38 @@ class RunDirectory:
         """The Unix socket of the process that runs all engines, with scheduling compacting."""
         return self.path / "engines.sock"
 
+    @property
+    def guests(self) -> Path:
+        """The directory of the files that nodes see in place of the machine's /etc/hosts and its like."""
+        return self.path / "guests"
+
     def node(self, name: str) -> Path:
         """The directory of one node: sockets, database and logs of its switch, and its host process."""
         return self.path / "nodes" / name
 
     def make(self) -> None:
-        """Make the directory if it does not exist.
+        """Make the directory if it does not exist, and the state directory, whatever the umask.
 
         Raises:
-            RunError: a file is in its place.
+            RunError: a file is in its place, or other users can change the state directory.
         """
+        state = self.path.parent
         try:
-            self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            _make_state(state)
+            check_state(state)
+            self.path.mkdir(exist_ok=True, mode=0o700)
         except (FileExistsError, NotADirectoryError) as error:
             raise self.not_a_directory() from error
+
+    def check_own(self) -> None:
+        """Check that no other user can have made the run: its ledger says which processes we kill.
+
+        Raises:
+            RunError: the state directory, the directory or the ledger is not ours alone.
+        """
+        check_state(self.path.parent)
+        _check_own(self.path)
+        _check_own(self.ledger)
 
     def not_a_directory(self) -> RunError:
         """The error for a file that is where the directory should be."""
@@ -151,7 +222,7 @@ class RunDirectory:
             InputError: one is too long.
         """
         longest = max(names, key=len, default="")
-        paths = [self.node(longest) / "br-int.snoop", *([self.control / "etcd/etcd-0.client:0"] if etcd else [])]
+        paths = [self.node(longest) / _LONGEST_SOCKET, *([self.control / "etcd/etcd-0.client:0"] if etcd else [])]
         path = max(map(str, paths), key=len)
         if len(path) > _SOCKET_PATH_MAX:
             raise InputError(
@@ -192,11 +263,13 @@ class RunLock:
 
         Raises:
             FileNotFoundError: there is no lock file, and `create` is False.
-            RunError: the directory or the lock file cannot be made, and `create` is True.
+            RunError: the directory or the lock file cannot be made, and `create` is True; or other users can have
+                made them.
         """
         while True:
             if create:
                 directory.make()
+            directory.check_own()
             try:
                 fd = os.open(directory.lock, os.O_RDWR | (os.O_CREAT if create else 0), 0o600)
             except (FileNotFoundError, NotADirectoryError) as error:
@@ -238,8 +311,13 @@ def is_held(directory: RunDirectory) -> bool:
 
 
 def run_names(state: Path | None = None) -> list[str]:
-    """Names of all runs with a directory, with or without a holder, sorted."""
+    """Names of all runs with a directory, with or without a holder, sorted.
+
+    Raises:
+        RunError: other users can change the state directory.
+    """
     base = state or state_dir()
+    check_state(base)
     if not base.is_dir():
         return []
     return sorted(entry.name for entry in base.iterdir() if (entry / "ledger.jsonl").is_file())
@@ -249,11 +327,13 @@ def existing(run: str, state: Path | None = None) -> RunDirectory:
     """The directory of a run that exists.
 
     Raises:
-        RunError: there is no such run, or it has lost its ledger; the error names the runs that exist.
+        RunError: there is no such run, it has lost its ledger, or another user can have made it. The error names the
+            runs that exist.
     """
     directory = RunDirectory.of(run, state)
     if directory.path.exists() and not directory.path.is_dir():
         raise directory.not_a_directory()
+    directory.check_own()
     if not directory.ledger.is_file():
         if directory.lock.exists():
             raise RunError(

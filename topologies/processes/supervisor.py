@@ -59,6 +59,8 @@ class WatchedProcess:
             "left dead" (restarts are suppressed).
         restarts: number of restarts.
         last_event: the last death or restart, for people.
+        why: gives the reason of the last death: a signal, an exit code, an exception; None: it is not known.
+        died_at, reason: time of day and reason of the last death; None: it never died, or the reason is not known.
         deaths: times of deaths within DEATH_WINDOW.
     """
 
@@ -70,6 +72,9 @@ class WatchedProcess:
     state: str = "up"
     restarts: int = 0
     last_event: str | None = None
+    why: Callable[[], str | None] = lambda: None
+    died_at: str | None = None
+    reason: str | None = None
     deaths: list[float] = field(default_factory=list)
 
     @property
@@ -85,6 +90,8 @@ class WatchedProcess:
             "state": self.state,
             "restarts": self.restarts,
             "last": self.last_event,
+            "died_at": self.died_at,
+            "why": self.reason,
         }
 
 
@@ -149,9 +156,10 @@ class Supervisor:
         process: Callable[[], Process | None],
         restart: Callable[[], None],
         needs: Iterable[WatchedProcess] = (),
+        why: Callable[[], str | None] = lambda: None,
     ) -> WatchedProcess:
         """Watch a process from now on; for the arguments see `WatchedProcess`."""
-        watched = WatchedProcess(what, server, process, restart, tuple(needs))
+        watched = WatchedProcess(what, server, process, restart, tuple(needs), why=why)
         self._all.append(watched)
         self._open(watched)
         if not self._thread.is_alive():
@@ -208,7 +216,8 @@ class Supervisor:
         now = self._clock()
         watched.deaths = [death for death in watched.deaths if death > now - DEATH_WINDOW] + [now]
         wait = pause(len(watched.deaths))
-        watched.last_event = last or f"died at {time.strftime('%H:%M:%S')}"
+        watched.died_at, watched.reason = time.strftime("%H:%M:%S"), last or watched.why()
+        watched.last_event = last or f"died at {watched.died_at}"
         with self._lock:
             if watched.server in self._suppressed:
                 watched.state = "left dead"

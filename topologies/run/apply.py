@@ -9,15 +9,19 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from hoverboard.contract.entities import AnyEntity
 from hoverboard.contract.errors import HoverboardError, InputError, RunError
+from hoverboard.safe_files import write_own_file
+from topologies.changes.offload_change import merged, offload_difference
 from topologies.emulation.ping import wait_answers
 from topologies.run.run import Run
 from topologies.run.up import READY_TIMEOUT, gateway_targets
 from topologies.spec.keys import fixed_keys
 from topologies.spec.topology import Topology, VMSpec, check_enforced, to_entities
+from topologies.spec.values import check_keep
 
 if TYPE_CHECKING:
     from hoverboard.contract.change_documents import Applied, VMChanges
@@ -74,8 +78,8 @@ def check_fixed_keys(given: Topology, running: Topology, wanted: Topology, sourc
         InputError: it changes one.
     """
     for key, name, marker in fixed_keys():
-        value = getattr(wanted, name)
-        if value != getattr(given, name) and value != getattr(running, name):
+        of = attrgetter(name)
+        if of(wanted) != of(given) and of(wanted) != of(running):
             raise InputError(
                 f"`{key}` cannot change while the run is up", where=f"{source}: {key}", next_step=marker.step
             )
@@ -119,15 +123,13 @@ def apply(run: Run, given: Topology, wanted: Topology, source: str, *, dry_run: 
 
     Args:
         run: the run.
-        given: the topology that the run was started with (see `check_fixed_keys`).
+        given: the topology of the file that the run took last (see `check_fixed_keys`).
         wanted: the new topology.
         source: name of the file, for messages.
         dry_run: only plan.
 
     Returns:
-        The plan, and what was done. Keys:
-        {"run", "applied", "version", "seconds", "added", "changed", "removed": [entity], "switches": {name: flows},
-        "vms": {"build", "remove", "alter"}}; with regions also "planes" (`topologies.cluster.plane_change.plan`).
+        The plan, and what was done (`hoverboard.contract.change_documents.Applied`); with regions also "planes".
 
     Raises:
         InputError, EntityError: the change is not possible; nothing was changed.
@@ -136,15 +138,26 @@ def apply(run: Run, given: Topology, wanted: Topology, source: str, *, dry_run: 
     with run.changing():
         begun = time.monotonic()
         check_fixed_keys(given, run.topology, wanted, source)
-        target = replace(run.topology, networks=wanted.networks, text=wanted.text)
+        target = merged(replace(run.topology, networks=wanted.networks, text=wanted.text), given, wanted)
+        check_keep(target.offload.keep, target.offload_threshold)
         check_enforced(target)
         todo = difference(run.topology, target)
         plan = run.cluster.plan(todo.upsert, todo.remove)
-        done: Applied = {"run": run.name, "applied": False, **plan, "vms": todo.vms(), "seconds": 0.0}
+        offload = offload_difference(run.topology, target)
+        done: Applied = {
+            "run": run.name, "applied": False, "warnings": [notice.document() for notice in wanted.notices], **plan,
+            "vms": todo.vms(), "offload": offload, "seconds": 0.0,
+        }  # fmt: skip
+        if not dry_run and offload:
+            # First: a policy that cannot be made is rejected before anything else has changed.
+            run.cluster.set_offload(target)
+            run.replace_topology(
+                lambda now: replace(now, offload_threshold=target.offload_threshold, offload=target.offload)
+            )
         if not dry_run and todo:
             done["version"] = run.cluster.change(todo.upsert, todo.remove, plan)
             _realize(run, target, todo)
-            done["applied"] = True
+        done["applied"] = not dry_run and bool(todo or offload)
         done["seconds"] = round(time.monotonic() - begun, 3)
         return done
 
@@ -156,12 +169,12 @@ def _realize(run: Run, target: Topology, todo: Difference) -> None:
     networks = (network.with_vms(vm for vm in network.vms if vm.name not in building) for network in target.networks)
     without = replace(target, networks=tuple(networks))
     run.replace_topology(lambda _: without)
-    run.each_host(lambda vm: run.drop_vm(vm.name), todo.drop)
+    run.drop_vms(todo.drop)
     for before, after in todo.alter:
         run.network.alter_vm(before, after)
     _build(run, todo.build)
     run.replace_topology(lambda _: target)
-    run.directory.topology.write_text(target.text, encoding="utf-8")
+    write_own_file(run.directory.path, run.directory.topology.name, target.text)
     _wait_reached(run, todo.build)
 
 

@@ -7,21 +7,25 @@ holder.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import json
 import logging
 import os
 import signal
+import socket
 import sys
 import threading
+import warnings
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from hoverboard.contract.errors import HoverboardError
+from hoverboard.contract.errors import HoverboardError, HoverboardWarning
 from hoverboard.rpc.errors import error_to_json
 from topologies.cluster.control_processes import ControlLayout
 from topologies.run.testbed import Testbed
+from topologies.spec import schema
 
 _log = logging.getLogger(__name__)
 
@@ -29,39 +33,44 @@ _log = logging.getLogger(__name__)
 def main(argv: list[str] | None = None) -> int:
     """Hold one run in the background until a request or a signal ends it.
 
-    With --report FD it writes one JSON object per line: {"progress": {..}}, then {"ready": {..}} or {"error": {..}}.
+    Its standard input has the topology file: the arguments of `topologies.spec.schema.parse` as JSON. It writes to the
+    socket --report, one JSON object per line: {"progress": {..}}, then {"ready": {..}} or {"error": {..}}. It keeps the
+    run when it reads a line there. When the other end closes the socket before that, it takes everything down.
 
     Returns:
         The exit code.
     """
     parser = argparse.ArgumentParser(prog="topologies.run.holder")
     parser.add_argument("run")
-    parser.add_argument("file")
     parser.add_argument("--model")
     parser.add_argument("--dataplane")
     parser.add_argument("--scheduling")
     parser.add_argument("--offload-policy")
+    parser.add_argument("--offload-threshold")
     parser.add_argument("--control-plane")
     for option in ("--partitions", "--replicas", "--front-ends"):
         parser.add_argument(option, type=int)
     parser.add_argument("--store")
-    parser.add_argument("--report", type=int, help="file descriptor for progress reports, one JSON object per line")
+    parser.add_argument("--report", type=int, required=True, help="file descriptor of the socket to the starter")
     args = parser.parse_args(argv)
-    report = _Report(args.report)
+    warnings.simplefilter("ignore", HoverboardWarning)  # the command line shows them
     # Leave parent and terminal: no process has to wait for us.
     if os.fork():
         os._exit(0)
     os.setsid()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, _interrupt)
+    report = _Report(args.report)
     try:
+        given = json.load(sys.stdin)
         testbed = Testbed(
-            args.file,
+            schema.parse(**{**given, "base": Path(given["base"])}),
             run=args.run,
             model=args.model,
             dataplane=args.dataplane,
             scheduling=args.scheduling,
             offload_policy=args.offload_policy,
+            offload_threshold=args.offload_threshold,
             control=ControlLayout.of(
                 args.control_plane, partitions=args.partitions, replicas=args.replicas, front_ends=args.front_ends,
                 store=args.store,
@@ -98,7 +107,7 @@ def _hold(testbed: Testbed, report: _Report) -> None:
     )
     try:
         report.notify(ready={"run": testbed.run, "phases": testbed.phases, "seconds": testbed.seconds_since_begun})
-        report.close()
+        report.wait_kept()
         testbed.wait_down()
     except KeyboardInterrupt:
         _log.info("a signal ends the run")
@@ -135,26 +144,37 @@ def _interrupt(number: int, _frame: object) -> None:
 
 
 class _Report:
-    """The pipe to the process that started the holder; that process may close it at any time."""
+    """The socket to the process that started the holder. That process may end at any time; then the start is undone.
 
-    def __init__(self, fd: int | None) -> None:
-        self._fd = fd
-        self._lock = threading.Lock()
+    Args:
+        fd: its descriptor.
+    """
+
+    def __init__(self, fd: int) -> None:
+        self._socket = socket.socket(fileno=fd)
+        self._socket.set_inheritable(False)  # it closes when the holder ends
+        self._sending = threading.Lock()
+        self._answered = threading.Event()
+        self._kept = False
+        threading.Thread(target=self._watch, name="starter", daemon=True).start()
+
+    def _watch(self) -> None:
+        with contextlib.suppress(OSError):
+            self._kept = bool(self._socket.recv(1))
+        self._answered.set()
+        if not self._kept:
+            os.kill(os.getpid(), signal.SIGTERM)
 
     def notify(self, **message: Any) -> None:
-        with self._lock:
-            if self._fd is None:
-                return
-            try:
-                os.write(self._fd, json.dumps(message).encode() + b"\n")
-            except OSError:
-                self._fd = None
+        with self._sending, contextlib.suppress(OSError):
+            self._socket.sendall(json.dumps(message).encode() + b"\n")
 
-    def close(self) -> None:
-        with self._lock:
-            if self._fd is not None:
-                os.close(self._fd)
-                self._fd = None
+    def wait_kept(self) -> None:
+        """Wait until the starter keeps the run; KeyboardInterrupt: it does not."""
+        self._answered.wait()
+        if not self._kept:
+            raise KeyboardInterrupt
+        self._socket.close()
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import os
 import secrets
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -17,15 +18,18 @@ from typing import Any, Literal
 
 from hoverboard.contract.errors import RunError
 from hoverboard.contract.generations import facts
-from hoverboard.host.control.host_client import HostClient, HostConfig, NurseryClient
+from hoverboard.host.control.host_client import COMPILING, HostClient, HostConfig, NurseryClient
 from topologies.emulation.nodes import Server
 from topologies.processes.deadlines import wait_for, wait_sockets
-from topologies.processes.launcher import Launcher, python
-from topologies.processes.process_table import Process, start_time
+from topologies.processes.failed_logs import last_lines
+from topologies.processes.launcher import Launcher, end_of, python
+from topologies.processes.process_table import Process, cpu_seconds, start_time
 from topologies.processes.run_directory import RunDirectory
 from topologies.spec.topology import UNDERLAY, Topology, shared_fields
 
-_NURSERY_TIMEOUT = 240.0  # a first start, with nothing in the cache, compiles the fast path
+_NURSERY_TIMEOUT = 60.0  # without work of the nursery
+_COMPILE_TIMEOUT = 1800.0  # a first start, with nothing in the cache, compiles the fast path
+_NOTE_INTERVAL = 1.0  # seconds
 _CONNECT_TIMEOUT = 1.0  # to a process that listens already
 _HOST_TIMEOUT = 60.0
 _SECRET_BYTES = 32
@@ -43,6 +47,10 @@ def _openflow(server: Server, link: Path, socket: Path) -> str:
     if kind == "unix":
         return _linked(link, Path(place))
     return f"{kind}:{place}"
+
+
+def _log_of(server: Server) -> Path:
+    return server.directory / "host.log"
 
 
 class HostProcesses:
@@ -83,10 +91,34 @@ class HostProcesses:
         """Pid of the nursery; None before its start."""
         return None if self._nursery is None else self._nursery.pid
 
-    def wait_nursery(self) -> None:
-        """Wait until the nursery can fork host processes."""
+    def why_nursery_ended(self) -> str | None:
+        """How the nursery has ended; None: it has not, or it was never started."""
+        return None if self._nursery is None else end_of(self._nursery)
+
+    def wait_nursery(self, note: Callable[[str], None] = lambda _: None) -> None:
+        """Wait until the nursery can fork host processes, as long as it works: it may compile for minutes.
+
+        Args:
+            note: called once a second while it compiles.
+        """
+        begun = noted = time.monotonic()
+
         # The nursery serves one connection in its life: only our own connection shows whether it serves.
-        wait_for(self._connected, _NURSERY_TIMEOUT, lambda: "the nursery does not serve", where=str(self._log))
+        def connected() -> bool:
+            nonlocal noted
+            if (now := time.monotonic()) > noted + _NOTE_INTERVAL:
+                noted = now
+                self._note_compilation(note, now - begun)
+            return self._connected()
+
+        wait_for(
+            connected, _NURSERY_TIMEOUT, lambda: "the nursery does not serve", where=str(self._log),
+            work=lambda: cpu_seconds(self.nursery_pid), longest=_COMPILE_TIMEOUT,
+        )  # fmt: skip
+
+    def _note_compilation(self, note: Callable[[str], None], seconds: float) -> None:
+        if any(line.startswith(COMPILING) for line in last_lines(self._log)):
+            note(f"compiling the fast path, once for this version: {seconds:.0f} s so far")
 
     def _connected(self) -> bool:
         self._check_nursery()
@@ -133,6 +165,7 @@ class HostProcesses:
             openflow_address=openflow,
             more_endpoints=tuple(more),
             external=spec.controller is not None,
+            neighbours=tuple(str(one.underlay_ip) for one in self._topology.servers if one.name != spec.name),
             uplink_device=server.uplink_device,
             engines=str(self._directory.engines) if self._scheduling == "compacting" and engines else None,
             coprocessors=self._coprocessors() if engines and spec.role == "host" and self._topology.stages else None,
@@ -141,13 +174,19 @@ class HostProcesses:
         )
         self._configs[spec.name] = config
         self._spawn(server, config)
-        server.client.wait_ready(_HOST_TIMEOUT)
+        try:
+            server.client.wait_ready(_HOST_TIMEOUT)
+        except RunError as error:
+            raise RunError(
+                f"the host process of {spec.name} does not get ready: {error.what}", where=str(_log_of(server)),
+                next_step="read that log file",
+            ) from error  # fmt: skip
 
     def _spawn(self, server: Server, config: HostConfig) -> None:
         what = f"host process of {server.name}"
         started = self._fork(what, "host", lambda: self._client.spawn(config, server.pid))
         server.host_process = started
-        self._wait(what, server.directory / "host.sock", started)
+        self._wait(what, server.directory / "host.sock", started, _log_of(server))
 
     def resume(self, server: Server, plug: Callable[[HostClient], None]) -> None:
         """Start a host process in place of one that died; it resumes from the checkpoint of that one.
@@ -207,7 +246,7 @@ class HostProcesses:
         path, log = self._directory.engines, self._directory.logs / "engines.log"
         what = "engines of all hosts"
         self.engines = self._fork(what, "engines", lambda: self._client.spawn_engines(path, log))
-        self._wait(what, path, self.engines)
+        self._wait(what, path, self.engines, log)
 
     def _fork(self, what: str, kind: str, spawn: Callable[[], int]) -> Process:
         """Let the nursery fork a process, record it in the ledger, then release it."""
@@ -225,11 +264,11 @@ class HostProcesses:
             self._client.release(pid)
         return process
 
-    def _wait(self, what: str, socket: Path, process: Process) -> None:
+    def _wait(self, what: str, socket: Path, process: Process, log: Path) -> None:
         def alive() -> bool:
             return start_time(process.pid) == process.start
 
-        wait_sockets(f"the {what}", [socket], alive, _HOST_TIMEOUT, self._log)
+        wait_sockets(f"the {what}", [socket], alive, _HOST_TIMEOUT, log)
 
     def close(self) -> None:
         """Close the connection to the nursery; children that were not released yet end."""

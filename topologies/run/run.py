@@ -11,20 +11,22 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Literal
 
 from hoverboard.contract.errors import HoverboardError, RunError
 from hoverboard.contract.generations import facts
 from hoverboard.host.control.host_client import HostClient
+from hoverboard.safe_files import write_own_file
 from topologies.cluster import regional
 from topologies.cluster.control_processes import ControlLayout
 from topologies.emulation.emulated_network import EmulatedNetwork
 from topologies.emulation.nodes import Server
 from topologies.emulation.ovs_daemons import DATABASE, SWITCH, start_daemon, wait_daemon
-from topologies.processes import ledger, marks
-from topologies.processes.launcher import Launcher
+from topologies.processes import failed_logs, ledger, marks
+from topologies.processes.launcher import Launcher, end_of
 from topologies.processes.phases import PhaseClock, Progress
 from topologies.processes.process_table import LinuxProcesses, Process, identified, start_time
 from topologies.processes.run_directory import RunDirectory, RunLock
@@ -57,6 +59,7 @@ class Run:
         cluster: cluster management, which sends the intent to the control plane.
         hosts: its host processes and their nursery.
         closing, ended: events, set when the run begins to go down, and when it is down.
+        kept_logs: where `take_down(keep_logs=True)` has left the logs.
 
     Raises:
         InputError: this topology cannot have a control plane of this layout.
@@ -89,6 +92,8 @@ class Run:
         self._change_lock = threading.RLock()
         self._state_lock = threading.Lock()  # for changes of `state`
         self._kill_lock, self._removing = threading.RLock(), False
+        self._keep_logs = False
+        self.kept_logs: Path | None = None
 
     def begin(self, server: HolderServer) -> None:
         """Create the ledger and the first files, serve requests, and start what needs most time."""
@@ -97,7 +102,7 @@ class Run:
         pid = os.getpid()
         run_ledger.record_process(Process(pid, start_time(pid) or 0), "holder", "holder")
         self.directory.logs.mkdir(mode=0o700)
-        self.directory.topology.write_text(self._topology.text, encoding="utf-8")
+        write_own_file(self.directory.path, self.directory.topology.name, self._topology.text)
         self._server = server
         server.start()
         # Both need seconds for their imports, while we make devices.
@@ -137,9 +142,13 @@ class Run:
             yield self
 
     def replace_topology(self, change: Callable[[Topology], Topology]) -> None:
-        """Replace the topology with `change(topology)`, under the lock for changes."""
+        """Replace the topology with `change(topology)`, under the lock for changes; nodes know its names at once."""
         with self._change_lock:
             self._topology = change(self._topology)
+            try:
+                self.network.files.follow(self._topology)
+            except OSError as error:
+                _log.warning("nodes do not see all names: %s: %s", self.directory.guests, error)
 
     def build_vm(self, spec: VMSpec) -> None:
         """Build a VM: its namespace, and its NIC, plugged into its host. On failure, all of it is removed.
@@ -166,11 +175,25 @@ class Run:
         nic.plug(client)
 
     def drop_vm(self, name: str) -> None:
-        """Unplug and remove a VM; harmless when parts of it do not exist.
+        """Unplug and remove a VM with all its processes; harmless when parts of it do not exist.
 
         The caller holds the lock for changes, and replaces the topology.
+
+        Raises:
+            RunError: the VM is removed, but some of its processes still run.
         """
         self.network.drop_vm(name)
+
+    def drop_vms(self, specs: Sequence[VMSpec]) -> None:
+        """Remove several VMs as `drop_vm` does, with one look for their processes.
+
+        Raises:
+            RunError: the VMs are removed, but some of their processes still run.
+        """
+        try:
+            self.each_host(lambda spec: self.network.unplug_vm(spec.name), specs)
+        finally:
+            self.network.end_vms(spec.name for spec in specs)
 
     def each_host(self, work: Callable[[VMSpec], object], specs: Iterable[VMSpec]) -> None:
         """Do `work` for VMs. Hosts work in parallel; the VMs of one host follow each other.
@@ -193,7 +216,8 @@ class Run:
         """Restart from now on what dies: control plane, switches, nursery, engines, host processes."""
         watch = self.supervisor.watch
         self.cluster.supervise(self.supervisor)
-        forked = [watch(NURSERY, None, lambda: identified(self.hosts.nursery_pid), self.hosts.restart_nursery)]
+        nursery = partial(watch, NURSERY, None, lambda: identified(self.hosts.nursery_pid), self.hosts.restart_nursery)
+        forked = [nursery(why=self.hosts.why_nursery_ended)]
         with_engines = list(forked)
         if self.hosts.engines is not None:
             with_engines.append(watch(ENGINES, None, lambda: self.hosts.engines, self._restart_engines, forked))
@@ -201,7 +225,8 @@ class Run:
             needs: list[WatchedProcess] = []
             for name in (DATABASE, SWITCH):  # the switch needs its database
                 restart = partial(self._restart_daemon, server, name)
-                needs = [watch(name, server.name, partial(_daemon, server, name), restart, needs)]
+                why = partial(_why_ended, server, name)
+                needs = [watch(name, server.name, partial(_daemon, server, name), restart, needs, why)]
             needs = with_engines if facts(server.spec.dataplane).carrier == "engines" else forked
             watch(HOST_PROCESS, server.name, partial(_host_process, server), partial(self._restart_host, server), needs)
 
@@ -237,10 +262,15 @@ class Run:
 
     # -- down -------------------------------------------------------------------------------------
 
-    def take_down(self) -> None:
-        """End and remove everything; harmless when repeated, and from several threads at once."""
+    def take_down(self, *, keep_logs: bool = False) -> None:
+        """End and remove everything; harmless when repeated, and from several threads at once.
+
+        Args:
+            keep_logs: keep the logs of this run, whose start has failed (`topologies.processes.failed_logs`).
+        """
         if self.ended.is_set():
             return
+        self._keep_logs = self._keep_logs or keep_logs
         self._stop_everything()
         # A change that is under way fails at once: the processes that it waits for are dead.
         with self._change_lock:
@@ -266,6 +296,8 @@ class Run:
         with self._kill_lock:
             self._removing = True  # another thread must not write to files that are being removed
             self._kill()
+            if (mark := self.launcher.ledger.mark) is not None:
+                marks.end(mark)  # a namespace of the run whose holder is dead may have processes
         self.supervisor.join()
         self._remove_directory()
         self.hosts.close()
@@ -287,6 +319,8 @@ class Run:
     def _remove_directory(self) -> None:
         mark = self.launcher.ledger.mark
         if self._directory_lock.is_of(self.directory):
+            if self._keep_logs:
+                self.kept_logs = failed_logs.keep(self.directory)
             ledger.remove_tree(self.directory)
         elif mark is not None:
             ledger.remove_remains(self.directory, mark)
@@ -300,6 +334,10 @@ class Run:
 
 def _daemon(server: Server, name: str) -> Process | None:
     return identified(server.daemons[name].pid)
+
+
+def _why_ended(server: Server, name: str) -> str | None:
+    return end_of(server.daemons[name])
 
 
 def _host_process(server: Server) -> Process | None:

@@ -18,8 +18,9 @@ from hoverboard.contract.openflow.flow_names import FlowNames, cause, purpose
 from hoverboard.contract.openflow.pipeline import BRIDGE, drop_reason, kind_of
 from hoverboard.host.control.host_client import HostClient
 from topologies.cluster.cluster_management import STATUS_TIMEOUT
-from topologies.emulation.guest_cpu import guest_seconds
 from topologies.emulation.nodes import Server
+from topologies.guests.guest_cpu import guest_seconds
+from topologies.run.notices import notices
 from topologies.run.run import Run
 from topologies.spec.topology import FABRIC, NetworkSpec, ServerSpec, VMSpec
 
@@ -58,7 +59,10 @@ def addresses(vm: VMSpec) -> documents.Addresses:
 
 def vm_document(vm: VMSpec) -> AddedVM:
     """A VM that was added, as a document."""
-    return {"name": vm.name, "network": vm.network, **addresses(vm), "host": vm.host, "mac": vm.mac}
+    return {
+        "name": vm.name, "network": vm.network, **addresses(vm), "host": vm.host, "mac": vm.mac, "tags": list(vm.tags),
+        "rate_bps": vm.rate,
+    }  # fmt: skip
 
 
 def node_status(run: Run, name: str) -> Node:
@@ -154,7 +158,10 @@ def _network(network: NetworkSpec) -> documents.Network:
         "vni": network.vni,
         "subnet": str(network.subnets[0].prefix),
         "subnets": [str(subnet.prefix) for subnet in network.subnets],
-        "vms": [{"name": vm.name, **addresses(vm), "host": vm.host} for vm in network.vms],
+        "vms": [
+            {"name": vm.name, **addresses(vm), "host": vm.host, "tags": list(vm.tags), "rate_bps": vm.rate}
+            for vm in network.vms
+        ],
     }
     if (prefix6 := network.subnets[0].prefix6) is not None:
         found["subnet6"] = str(prefix6)
@@ -209,6 +216,7 @@ def status(run: Run) -> documents.Status:
         "supervision": run.supervisor.status() if names else {},
         "phases": dict(run.phases.seconds),
         "control": control(run, _ANSWER_TIMEOUT),
+        "warnings": [one.document() for one in notices(run)],
         **_wan(run),
     }
 

@@ -7,43 +7,43 @@ The holder of the command line, experiments, tests and `HoverboardNet` all use `
 from __future__ import annotations
 
 import contextlib
-import os
-import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from typing_extensions import Unpack
+
 from controllers.fm.fabric_client import FabricClient
+from hoverboard import programs
 from hoverboard.contract.entities import AnyEntity, Dataplane, Scheduling
-from hoverboard.contract.errors import RunError
+from hoverboard.contract.errors import HoverboardError, RunError
 from hoverboard.contract.plugins import without_running_files
 from hoverboard.host.control.host_client import HostClient
+from topologies.changes.offload_change import OffloadValues
+from topologies.changes.placement import VMValues
 from topologies.cluster.control_processes import ControlLayout
 from topologies.cluster.manager import ProgramState
 from topologies.emulation import ovs_daemons
 from topologies.emulation.links import Uplink, VirtualNIC
 from topologies.emulation.nodes import NamespaceNode, Server
-from topologies.processes import ledger
+from topologies.processes import failed_logs, ledger, state_space
 from topologies.processes.phases import Progress
 from topologies.processes.run_directory import RunDirectory
 from topologies.processes.signals import defer_signals
-from topologies.run import apply, status, up, vm_changes
+from topologies.references.names import Notice
+from topologies.run import apply, notices, plane_changes, status, up, vm_changes, wiring
+from topologies.run.holder_requests import MODEL_TIMEOUT, requests
 from topologies.run.holder_server import HolderServer
 from topologies.run.run import Run, State
 from topologies.run.run_options import check_start, with_options
 from topologies.spec import schema
-from topologies.spec.topology import FABRIC, Model, Topology, VMSpec, check_model
+from topologies.spec.topology import FABRIC, Model, Topology, VMSpec
 
 if TYPE_CHECKING:
     from hoverboard.contract import documents
-    from hoverboard.contract.change_documents import AddedVM, Applied, ModelChange
-    from hoverboard.contract.node_documents import Flows, Node
-    from hoverboard.contract.openflow.flow_names import NamesDocument
-    from hoverboard.rpc.answering import Methods
-
-_MODEL_TIMEOUT = 60.0  # seconds
+    from hoverboard.contract.change_documents import Applied, ModelChange, OffloadChange
+    from hoverboard.contract.node_documents import Flows, Node, Wiring
 
 
 class Testbed:
@@ -52,7 +52,7 @@ class Testbed:
     Args:
         topology: a resolved topology, the path of a topology file, or the name of a shipped one.
         run: name of the run; default: the topology's name.
-        model, dataplane, scheduling, offload_policy: instead of the values of the topology.
+        model, dataplane, scheduling, offload_policy, offload_threshold: instead of the values of the topology.
         control: the processes of the control plane; default: one process.
         state_dir: directory for the files of runs; default: HOVERBOARD_STATE_DIR, or /run/hoverboard.
 
@@ -71,25 +71,29 @@ class Testbed:
         dataplane: Dataplane | None = None,
         scheduling: Scheduling | None = None,
         offload_policy: str | None = None,
+        offload_threshold: str | None = None,
         control: ControlLayout | None = None,
-        state_dir: Path | None = None,
+        state_dir: str | Path | None = None,
     ) -> None:
         resolved = self._original = topology if isinstance(topology, Topology) else schema.load(topology)
         resolved = with_options(
-            resolved, model=model, dataplane=dataplane, scheduling=scheduling, offload_policy=offload_policy
-        )
+            resolved, model=model, dataplane=dataplane, scheduling=scheduling, offload_policy=offload_policy,
+            offload_threshold=offload_threshold,
+        )  # fmt: skip
         self._resolved = resolved
+        notices.warn(resolved.notices)
         self._layout = control if control is not None else ControlLayout()
-        self.directory = RunDirectory.of(run or resolved.name, state_dir)
+        self.directory = RunDirectory.of(run or resolved.name, None if state_dir is None else Path(state_dir))
         check_start(resolved, self._layout, self.directory)
         self.run = self.directory.run
+        programs.complete_path()  # for all that this process starts
         self.datapath_type = ovs_daemons.datapath_type()
         self._run: Run | None = None  # the latest run, even when it is down
 
     # -- up ---------------------------------------------------------------------------------------
 
     def up(self, progress: Progress | None = None, prepared: Callable[[], None] | None = None) -> None:
-        """Bring everything up; return when every VM reaches its gateway.
+        """Bring everything up; return when every VM reaches its gateway, and hosts reach each other.
 
         On any failure, Ctrl-C included, everything is undone before the exception is raised.
 
@@ -116,47 +120,56 @@ class Testbed:
         up.check_machine()
         for server in self.topology.servers:
             ovs_daemons.check_generation(server.dataplane, self.datapath_type, where=server.name)
+        state_space.check(self.directory, len(self.topology.servers))
         with self._undone_on_failure(before=self._run):
             self._make_run(progress)
-            run = self._current_run()
-            run.begin(HolderServer(self.directory.socket, self._methods()))
+            run = self.current_run()
+            run.begin(HolderServer(self.directory.socket, requests(self)))
             if prepared is not None:
                 prepared()
             up.build(run)
 
     def start(self) -> None:
-        """Start switches, host processes and the control plane; return when every VM reaches its gateway."""
+        """Start switches, host processes and the control plane; return when all of it works together (`up`)."""
         with self._undone_on_failure():
-            up.start(self._current_run())
+            up.start(self.current_run())
 
     @contextlib.contextmanager
     def _undone_on_failure(self, before: Run | None = None) -> Iterator[None]:
-        """Take the run down when the block fails, unless it is the run `before`."""
+        """Take the run down when the block fails, unless it is the run `before`; an error keeps its logs."""
         try:
             yield
         except BaseException as error:
+            no_space = state_space.reason(error, self.directory) if isinstance(error, Exception) else None
             run = self._run
             if run is None or run is before:
+                if no_space is not None:
+                    raise no_space from error
                 raise
             ended_elsewhere = run.closing.is_set()
-            self.down()
+            with defer_signals():
+                run.take_down(keep_logs=isinstance(error, Exception) and not ended_elsewhere)
             if ended_elsewhere and isinstance(error, Exception):
                 what = f"run {self.run!r} was taken down while it was starting, by another process"
                 raise RunError(what, next_step="bring it up again") from error
+            if no_space is not None:
+                raise no_space from error
+            if isinstance(error, HoverboardError):
+                failed_logs.explain(error, self.directory, run.kept_logs)
             raise
 
     def _make_run(self, progress: Progress | None) -> None:
         if self.state != "down":
             raise RunError(f"this testbed is {self.state} already", where=self.run, next_step="take it down first")
-        lock = up.take_lock(self.directory)
-        try:
-            self._run = Run(self.directory, lock, self.topology, self._layout, self.datapath_type, progress)
-        except BaseException:
-            ledger.remove_tree(self.directory)
-            lock.release()
-            raise
-
-    # -- down -------------------------------------------------------------------------------------
+        with defer_signals():  # a lock without a run would stay behind
+            lock = up.take_lock(self.directory)
+            try:
+                failed_logs.forget(self.directory)
+                self._run = Run(self.directory, lock, self.topology, self._layout, self.datapath_type, progress)
+            except BaseException:
+                ledger.remove_tree(self.directory)
+                lock.release()
+                raise
 
     def down(self) -> None:
         """Take everything down; harmless when nothing is up."""
@@ -186,7 +199,8 @@ class Testbed:
 
     # -- parts of the run -------------------------------------------------------------------------
 
-    def _current_run(self) -> Run:
+    def current_run(self) -> Run:
+        """The run; RunError when it is down."""
         if self._run is None or self._run.state == "down":
             raise RunError(f"run {self.run!r} is not up", next_step="bring it up first, with `up()` or `with`")
         return self._run
@@ -204,7 +218,7 @@ class Testbed:
     @property
     def seconds_since_begun(self) -> float:
         """Seconds since the run was made."""
-        return self._current_run().phases.total()
+        return self.current_run().phases.total()
 
     @property
     def fabric_name(self) -> str:
@@ -212,25 +226,24 @@ class Testbed:
         return FABRIC
 
     def nodes(self) -> dict[str, NamespaceNode]:
-        """All nodes by name, with the fabric."""
-        return dict(self._current_run().network.nodes)
+        """All nodes by name: VMs, hosts, Hoverboards, and the fabric."""
+        return wiring.ordered_nodes(self.current_run())
 
     def node(self, name: str) -> NamespaceNode:
         """The node of this name; InputError when there is no such node."""
-        return self._current_run().network.node(name)
+        return self.current_run().network.node(name)
 
     def server(self, name: str) -> Server:
         """The host or Hoverboard of this name; InputError when there is no such node."""
-        return self._current_run().network.server(name)
+        return self.current_run().network.server(name)
 
     def links(self) -> list[Uplink | VirtualNIC]:
         """The uplinks of all nodes, then the NICs of all VMs."""
-        network = self._current_run().network
-        return [*network.uplinks.values(), *network.nics.values()]
+        return wiring.ordered_links(self.current_run())
 
     def nic(self, name: str) -> VirtualNIC | None:
         """The NIC of a VM; None when there is no such VM."""
-        return self._current_run().network.nics.get(name)
+        return self.current_run().network.nics.get(name)
 
     def pid_of(self, name: str) -> int:
         """Pid of the process that keeps the namespaces of a node."""
@@ -243,22 +256,26 @@ class Testbed:
     @property
     def intent(self) -> FabricClient:
         """Client of the fabric manager (with regions, of the first); the run forgets its changes, unlike `upsert`."""
-        return self._current_run().cluster.client
+        return self.current_run().cluster.client
 
     @property
     def intent_address(self) -> str:
         """gRPC address of the fabric manager, for the caller's own `FabricClient`."""
-        return self._current_run().cluster.address
+        return self.current_run().cluster.address
+
+    def wiring(self) -> Wiring:
+        """The nodes and the links between them, as Mininet's verbs need them."""
+        return wiring.wiring(self.current_run())
 
     # -- status -----------------------------------------------------------------------------------
 
     def status(self) -> documents.Status:
         """The run, as `hoverboard status --json` shows it."""
-        return status.status(self._run or self._current_run())
+        return status.status(self._run or self.current_run())
 
     def node_status(self, name: str) -> Node:
         """One node, as `hoverboard status NODE --json` shows it."""
-        return status.node_status(self._current_run(), name)
+        return status.node_status(self.current_run(), name)
 
     def control_status(self) -> documents.Control:
         """Status, pid and restarts of the control plane; `state` is "unreachable" when it does not answer."""
@@ -266,23 +283,23 @@ class Testbed:
 
     def supervision(self) -> documents.Supervision:
         """The processes of the run that died, and their restarts (`Supervisor.status`)."""
-        return self._current_run().supervisor.status()
+        return self.current_run().supervisor.status()
 
     def program_state(self) -> ProgramState:
         """The progress of the control plane in programming the switches."""
-        return self._current_run().cluster.program_state()
+        return self.current_run().cluster.program_state()
 
     def flows(self, name: str) -> Flows:
         """The flows of a node, as `hoverboard flows NODE --json` shows them."""
-        return status.flows(self._current_run(), name)
+        return status.flows(self.current_run(), name)
 
     def offloads(self) -> list[documents.Offload]:
         """VM pairs that are offloaded now: their packets take the direct path between hosts."""
-        return self._current_run().cluster.offloads()
+        return self.current_run().cluster.offloads()
 
     # -- changes ----------------------------------------------------------------------------------
 
-    def set_model(self, model: str, timeout: float = _MODEL_TIMEOUT) -> ModelChange:
+    def set_model(self, model: str, timeout: float = MODEL_TIMEOUT) -> ModelChange:
         """Change to another programming model while packets flow; return when it is done.
 
         Returns:
@@ -292,43 +309,55 @@ class Testbed:
             InputError: there is no such model, or the topology cannot run it.
             RunError: the change did not complete in time.
         """
-        with self._current_run().changing() as run:
-            wanted = check_model(run.topology, model)
-            begin, before = time.monotonic(), run.cluster.set_model(wanted, timeout)
-            run.replace_topology(lambda running: replace(running, model=wanted))
-            return {"model": wanted, "from": before, "seconds": round(time.monotonic() - begin, 3)}
+        return plane_changes.set_model(self.current_run(), model, timeout)
 
-    def add_vm(self, network: str, name: str | None = None, host: str | None = None) -> VMSpec:
+    def set_offload(self, **values: Unpack[OffloadValues]) -> OffloadChange:
+        """Change the offload policy and its settings while packets flow (`topologies.run.plane_changes.set_offload`).
+
+        Args:
+            values: threshold, policy, keep, min_lifetime, idle_expiry, budget, as in a topology file.
+        """
+        return plane_changes.set_offload(self.current_run(), values)
+
+    def add_vm(
+        self, network: str, name: str | None = None, host: str | None = None, **values: Unpack[VMValues]
+    ) -> VMSpec:
         """Add a VM; return when its gateway answers (`topologies.run.vm_changes.add_vm`)."""
-        return vm_changes.add_vm(self._current_run(), network, name, host)
+        return vm_changes.add_vm(self.current_run(), network, name, host, **values)
 
     def remove_vm(self, name: str) -> None:
-        """Remove a VM; InputError when there is no such VM (`topologies.run.vm_changes.remove_vm`)."""
-        vm_changes.remove_vm(self._current_run(), name)
+        """Remove a VM; InputError when there is no such VM. Warns of names that match nothing then."""
+        notices.warn(vm_changes.remove_vm(self.current_run(), name))
 
     def prebuild_vms(self, network: str, count: int) -> list[VMSpec]:
         """Build VMs without adding them to the intent (`topologies.run.vm_changes.prebuild_vms`)."""
-        return vm_changes.prebuild_vms(self._current_run(), network, count)
+        return vm_changes.prebuild_vms(self.current_run(), network, count)
 
     def discard_vms(self, specs: Sequence[VMSpec]) -> None:
         """Remove VMs of `prebuild_vms`, from the run and from the intent."""
-        vm_changes.discard_vms(self._current_run(), specs)
+        vm_changes.discard_vms(self.current_run(), specs)
 
     def upsert(self, entity: AnyEntity) -> None:
         """Add or change one entity of the intent; the run sends it again to a fabric manager that restarts."""
-        self._current_run().cluster.upsert(entity)
+        run = self.current_run()
+        before = notices.notices(run)
+        run.cluster.upsert(entity)
+        notices.warn(notices.since(run, before))
 
     def remove(self, entity: AnyEntity) -> None:
         """Remove one entity of `upsert` from the intent; harmless when it is not there."""
-        self._current_run().cluster.remove(entity)
+        run = self.current_run()
+        before = notices.notices(run)
+        run.cluster.remove(entity)
+        notices.warn(notices.since(run, before))
 
     def full_update(self) -> None:
         """Send the whole intent to the control plane."""
-        self._current_run().cluster.full_update()
+        self.current_run().cluster.full_update()
 
     def suppress_restarts(self, name: str) -> None:
         """Do not restart what dies on this node from now on, as if the machine failed; InputError: no such node."""
-        self._current_run().supervisor.suppress_restarts(self.server(name).name)
+        self.current_run().supervisor.suppress_restarts(self.server(name).name)
 
     def apply(self, file: str | Path | schema.TopologyText, *, dry_run: bool = False) -> Applied:
         """Change the run to a topology file, or only plan the change (`topologies.run.apply.apply`).
@@ -342,48 +371,18 @@ class Testbed:
             EntityError: the fabric manager rejects the change.
             RunError: the control plane does not answer, or a VM did not come up.
         """
-        with self._current_run().changing() as run:
-            given = schema.read(file) if isinstance(file, str | Path) else file
+        done = self.change_to(schema.read(file) if isinstance(file, str | Path) else file, dry_run=dry_run)
+        notices.warn(Notice(**one) for one in done["warnings"])
+        return done
+
+    def change_to(self, given: schema.TopologyText, *, dry_run: bool) -> Applied:
+        """As `apply`, with the text of a file, and without Python warnings."""
+        with self.current_run().changing() as run:
             with without_running_files():  # a file of stages that the run rejects must not have run here before
                 wanted = schema.parse(**given, running=run.topology)
-            return apply.apply(run, self._original, wanted, given["source"], dry_run=dry_run)
-
-    # -- for the command line ---------------------------------------------------------------------
-
-    def _methods(self) -> Methods:
-        """The requests that other processes can send to holder.sock (`topologies.client.run_client.RunClient`)."""
-
-        def node_status(node: str) -> Node:
-            return self.node_status(node)
-
-        def flows(node: str) -> Flows:
-            return self.flows(node)
-
-        def flow_names() -> NamesDocument:
-            return status.flow_names(self._current_run()).document()
-
-        def add_vm(network: str, name: str | None = None, host: str | None = None) -> AddedVM:
-            return status.vm_document(self.add_vm(network, name, host))
-
-        def apply(text: str, source: str, name: str, base: str, dry_run: bool) -> Applied:
-            return self.apply({"text": text, "source": source, "name": name, "base": Path(base)}, dry_run=dry_run)
-
-        def shutdown() -> bool:
-            """Take the run down in the background, after the reply; the client waits for the lock of the directory."""
-            threading.Thread(target=self.down, name="shutdown").start()
-            return True
-
-        return {
-            "ping": lambda: {"pid": os.getpid(), "state": self.state},
-            "status": self.status,
-            "node_status": node_status,
-            "flows": flows,
-            "flow_names": flow_names,
-            "offloads": self.offloads,
-            "pid_of": self.pid_of,
-            "add_vm": add_vm,
-            "remove_vm": self.remove_vm,
-            "set_model": self.set_model,
-            "apply": apply,
-            "shutdown": shutdown,
-        }
+            done = apply.apply(run, self._original, wanted, given["source"], dry_run=dry_run)
+            if not dry_run:
+                self._original = replace(
+                    self._original, offload_threshold=wanted.offload_threshold, offload=wanted.offload
+                )
+            return done

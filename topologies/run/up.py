@@ -1,15 +1,15 @@
 """Brings a run up in phases: nodes, links, switches, hosts, control plane, program, ready.
 
-A phase works in parallel. The last two wait until every switch is programmed and every VM reaches its gateway (paper
-section 3.1). A failure is raised; the caller takes the run down.
+A phase works in parallel. The last two wait until every switch is programmed, every VM reaches its gateway, and hosts
+reach each other (paper section 3.1). A failure is raised; the caller takes the run down.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterable
 
+from hoverboard import programs
 from hoverboard.contract.errors import MachineError, RunError
 from hoverboard.contract.generations import facts
 from hoverboard.contract.packets import Address
@@ -19,6 +19,7 @@ from topologies.emulation.ping import wait_answers
 from topologies.processes import ledger
 from topologies.processes.deadlines import wait_for
 from topologies.processes.run_directory import RunDirectory, RunLock
+from topologies.run import host_pairs
 from topologies.run.run import Run
 from topologies.spec.topology import VMSpec
 
@@ -38,7 +39,7 @@ def check_machine() -> None:
         raise MachineError(
             "the testbed makes network namespaces, and needs root for that", next_step="start it with sudo"
         )
-    missing = [tool for tool in _TOOLS if shutil.which(tool) is None]
+    missing = [tool for tool in _TOOLS if programs.find(tool) is None]
     if missing:
         raise MachineError(
             f"not installed: {', '.join(missing)}", next_step="apt-get install mininet openvswitch-switch"
@@ -72,12 +73,12 @@ def build(run: Run) -> None:
 
 
 def start(run: Run) -> None:
-    """Start all processes, in order; return when every VM reaches its gateway."""
+    """Start all processes, in order; return when every VM reaches its gateway, and hosts reach each other."""
     start_switches(run)
     start_hosts(run)
     start_control_plane(run)
     wait_programmed(run)
-    wait_ready(run, run.topology.vms)
+    wait_ready(run)
     run.supervise()
     run.finish_start()
 
@@ -102,7 +103,7 @@ def start_hosts(run: Run) -> None:
     """Start the host process of every node, and plug in its uplink and its VMs."""
     servers = run.network.servers()
     with run.phases.phase("hosts", len(servers) + len(run.network.nics)) as step:
-        run.hosts.wait_nursery()
+        run.hosts.wait_nursery(run.phases.note)
         if run.topology.stages:
             run.hosts.make_secret()
         if any(facts(server.spec.dataplane).carrier == "engines" for server in servers):
@@ -156,18 +157,29 @@ def gateway_targets(run: Run, vms: Iterable[VMSpec]) -> dict[str, tuple[int, Add
     }
 
 
-def wait_ready(run: Run, vms: Iterable[VMSpec]) -> None:
-    """Wait until VMs reach their gateways.
+def wait_ready(run: Run) -> None:
+    """Wait until each VM reaches its gateway, and hosts reach each other (`topologies.run.host_pairs`).
 
     Raises:
-        RunError: one gets no answer in READY_TIMEOUT seconds.
+        RunError: a ping gets no answer in READY_TIMEOUT seconds.
     """
-    targets = gateway_targets(run, run.topology.with_our_gateway(vms))
+    targets = gateway_targets(run, run.topology.with_our_gateway(run.topology.vms))
+    between = {f"{one.name} -> {other.name}": (one, other) for one, other in host_pairs.pairs(run.topology)}
+    targets |= {name: (int(run.network.node(one.name).pid), other.ip) for name, (one, other) in between.items()}
     with run.phases.phase("ready", len(targets)) as step:
         silent = wait_answers(targets, READY_TIMEOUT, lambda name: step())
-    if silent:
+    if without := sorted(silent - between.keys()):
         raise RunError(
-            f"VMs get no answer from their gateway after {READY_TIMEOUT:g} s: {', '.join(sorted(silent)[:5])}",
+            f"VMs get no answer from their gateway after {READY_TIMEOUT:g} s: {', '.join(without[:5])}",
             where=str(run.directory.logs),
             next_step="read the logs of the control plane and of the hosts of these VMs",
+        )
+    if silent:
+        one, other = between[min(silent)]
+        more = f" (and {len(silent) - 1} more pairs of hosts)" if len(silent) > 1 else ""
+        raise RunError(
+            f"hosts do not reach each other after {READY_TIMEOUT:g} s: VM {one.name} on {one.host} gets no answer "
+            f"from VM {other.name} on {other.host}{more}",
+            where=str(run.directory.logs),
+            next_step=f"read the logs of the control plane, of {one.host}, of {other.host} and of the Hoverboards",
         )

@@ -8,17 +8,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import wait
 
+from typing_extensions import Unpack
+
 from hoverboard.contract.errors import InputError, RunError
+from topologies.changes import placement
+from topologies.changes.placement import VMValues
 from topologies.emulation.ping import wait_answers
+from topologies.references.names import Notice
+from topologies.run import notices
 from topologies.run.run import Run
 from topologies.run.up import READY_TIMEOUT, gateway_targets
-from topologies.spec import placement
 from topologies.spec.topology import Topology, VMSpec
 
 _JOIN_TIMEOUT = 2.0
 
 
-def add_vm(run: Run, network: str, name: str | None = None, host: str | None = None) -> VMSpec:
+def add_vm(
+    run: Run, network: str, name: str | None = None, host: str | None = None, **values: Unpack[VMValues]
+) -> VMSpec:
     """Add a VM; return when its gateway answers.
 
     Args:
@@ -26,14 +33,15 @@ def add_vm(run: Run, network: str, name: str | None = None, host: str | None = N
         network: name of the network.
         name: default: the network's name with the next number.
         host: default: the host with the fewest VMs.
+        values: its addresses, tags and rate.
 
     Raises:
-        InputError: the network is full, there is no such network or host, or the name is taken.
+        InputError: the network is full, there is no such network or host, or a value is wrong or taken.
         RunError: the control plane does not answer, or the VM gets no answer from its gateway; nothing of it is left.
     """
     with run.changing():
         cluster = run.cluster
-        spec = placement.plan_vm(run.topology, network, name, host)  # tour: vm 2
+        spec = placement.plan_vm(run.topology, network, name, host, **values)  # tour: vm 2
         joined = cluster.program_state().joined
         pinged = run.topology.with_our_gateway([spec])
         sent = run.workers.submit(lambda: cluster.upsert(spec.entity()))
@@ -57,8 +65,8 @@ def add_vm(run: Run, network: str, name: str | None = None, host: str | None = N
         return spec
 
 
-def remove_vm(run: Run, name: str) -> None:
-    """Remove a VM.
+def remove_vm(run: Run, name: str) -> list[Notice]:
+    """Remove a VM; return the names that match nothing because of that.
 
     Raises:
         InputError: there is no such VM.
@@ -69,10 +77,12 @@ def remove_vm(run: Run, name: str) -> None:
         spec = next((vm for vm in run.topology.vms if vm.name == name), None)
         if spec is None:
             raise InputError(f"there is no VM {name!r} in run {run.name!r}", next_step="see `hoverboard vm list`")
+        before = notices.notices(run)
         run.cluster.remove(spec.entity())
         # The intent has it no more: it is gone, even if a part of it cannot be removed.
         run.replace_topology(lambda present: present.without_vm(spec))
         run.drop_vm(name)
+        return notices.since(run, before)
 
 
 def prebuild_vms(run: Run, network: str, count: int) -> list[VMSpec]:
@@ -112,4 +122,4 @@ def _drop(run: Run, specs: Sequence[VMSpec]) -> None:
         return present
 
     run.replace_topology(without)
-    run.each_host(lambda spec: run.drop_vm(spec.name), specs)
+    run.drop_vms(specs)

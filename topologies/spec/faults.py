@@ -25,10 +25,13 @@ class Fault:
     what: str
     next_step: str
 
+    def where(self, source: str) -> str:
+        """Its place; `source` is the name of the file."""
+        return f"{source}:{self.line}" + (f": {self.key}" if self.key else "")
+
     def text(self, source: str) -> str:
         """The fault as a message; `source` is the name of the file."""
-        key = f"{self.key}: " if self.key else ""
-        return f"{source}:{self.line}: {key}{self.what}\n  -> {self.next_step}"
+        return f"{self.where(source)}: {self.what}\n  -> {self.next_step}"
 
 
 def explain(error: Any) -> tuple[str, str]:

@@ -45,12 +45,14 @@ class FixedKey:
     """Marks a key of the file that cannot change while the run is up.
 
     Attributes:
-        becomes: the attribute of `Topology` that holds its value; default: the key's own name.
+        becomes: the attribute of `Topology` that holds its value, such as "offload.reports"; default: the key's name.
+        part: the key below this one that is fixed; default: all of it.
         step: what to do instead of a change.
     """
 
     becomes: str = ""
     step: str = "take the run down and bring it up with this file"
+    part: str = ""
 
 
 class _Keys(BaseModel):
@@ -223,16 +225,14 @@ class TopologyKeys(_Keys):
     vm_priority: Annotated[StrictBool, FixedKey()] = Field(
         True, description="engines serve the VM first that used them least; false: in order of arrival"
     )
-    offload_threshold: Annotated[Rate, FixedKey()] = Field(
-        20_000, description="a VM pair that sends more than this rate is offloaded"
-    )
+    offload_threshold: Rate = Field(20_000, description="a VM pair that sends more than this rate is offloaded")
     report_interval: Annotated[Seconds, FixedKey()] = Field(
         DEFAULT_REPORT_INTERVAL, description="seconds between usage reports"
     )
     offload_policy: Annotated[
         Annotated[Annotated[str, Field(min_length=1)], Tag("<policy>")] | Annotated[OffloadKeys, Tag("<keys>")],
         Discriminator(_text_or_keys),
-        FixedKey("offload"),
+        FixedKey("offload.reports", part="reports"),
     ] = Field(default_factory=lambda: OffloadKeys.model_validate({}), description="FILE.py:Class, or settings")
     stages: Annotated[list[StageKeys], FixedKey()] = Field(
         default_factory=list, description="coprocessor stages, in the order for packets to the fabric"
@@ -248,7 +248,7 @@ def fixed_keys() -> Iterator[tuple[str, str, FixedKey]]:
     for key, field in TopologyKeys.model_fields.items():
         for marker in field.metadata:
             if isinstance(marker, FixedKey):
-                yield key, marker.becomes or key, marker
+                yield f"{key}.{marker.part}" if marker.part else key, marker.becomes or key, marker
 
 
 def keys_at(path: tuple[str | int, ...]) -> type[BaseModel]:

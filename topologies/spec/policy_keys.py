@@ -7,7 +7,7 @@ manager's own store checks them together, so that a file and a request follow th
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from ipaddress import IPv4Address, IPv4Network, IPv6Network
+from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -20,10 +20,12 @@ from hoverboard.contract.entities import (
     Entity,
     FirewallAction,
     FirewallRule,
+    Ip4,
     LoadBalancer,
     Name,
     Ports,
     Route,
+    RoutedPrefix,
     Tags,
 )
 from hoverboard.contract.errors import EntityError
@@ -31,6 +33,11 @@ from topologies.spec.faults import Fault, explain
 from topologies.spec.yaml_reader import Path, Positions
 
 Policy = Route | FirewallRule | LoadBalancer
+
+
+# An empty list would read as "nobody" and mean "everybody".
+_SomeTags = Annotated[Tags, Field(min_length=1)]
+_SomePorts = Annotated[Ports, Field(min_length=1)]
 
 
 class _Keys(BaseModel):
@@ -48,15 +55,15 @@ class RuleKeys(_Keys):
     priority: Annotated[int, Field(ge=0, le=MAX_RULE_PRIORITY, strict=True)] = Field(
         1000, description="the matching rule with the lowest number decides"
     )
-    targets: Tags = Field(
+    targets: _SomeTags = Field(
         (), description="tags: the rule is for VMs of the network that have one of them; default: for all its VMs"
     )
-    prefixes: Annotated[tuple[IPv4Network | IPv6Network, ...], Field(max_length=MAX_PREFIXES)] = Field(
+    prefixes: Annotated[tuple[IPv4Network | IPv6Network, ...], Field(min_length=1, max_length=MAX_PREFIXES)] = Field(
         (), description="the other end is an address in one of these; neither prefixes nor tags: anywhere"
     )
-    tags: Tags = Field((), description="or the other end is a VM of the network that has one of these tags")
+    tags: _SomeTags = Field((), description="or the other end is a VM of the network that has one of these tags")
     protocol: Literal["any", "tcp", "udp", "icmp", "icmpv6"] = "any"
-    ports: Ports = Field((), description="destination ports such as 22 or 8000-8099; default: any")
+    ports: _SomePorts = Field((), description="destination ports such as 22 or 8000-8099; default: any")
 
 
 class FirewallKeys(_Keys):
@@ -71,19 +78,19 @@ class BalancerKeys(_Keys):
     """A load balancer: an address that several VMs share. Each flow goes to one of them."""
 
     name: Name
-    ip: IPv4Address = Field(description="an address of the network that no VM has")
+    ip: Ip4 = Field(description="an address of the network that no VM has")
     backends: Annotated[tuple[Name, ...], Field(min_length=1, max_length=MAX_BACKENDS)] = Field(
         description="names of VMs of the network"
     )
     protocol: Literal["any", "tcp", "udp"] = "any"
-    ports: Ports = Field((), description="destination ports such as 80 or 8000-8099; default: all")
+    ports: _SomePorts = Field((), description="destination ports such as 80 or 8000-8099; default: all")
 
 
 class RouteKeys(_Keys):
     """A route: the VM `next_hop` forwards packets for the addresses of `prefix`."""
 
     name: Name | None = Field(None, description="default: NETWORK.PREFIX")
-    prefix: IPv4Network
+    prefix: RoutedPrefix
     next_hop: Name = Field(description="name of a VM of the network")
     priority: Annotated[int, Field(ge=0, le=65535, strict=True)] = Field(
         1000, description="of routes with equal prefixes, the one with the lowest number is used"
@@ -165,6 +172,10 @@ class PolicyReader:
                 field = (refused.where or "").rpartition(".")[2]
                 place = self._places[entity.TYPE, entity.name]
                 self._fault((*place, field), refused.what, refused.next_step or "correct the value")
+
+    def place(self, kind: str, name: str) -> Path:
+        """The path of a policy in the file."""
+        return self._places[kind, name]
 
     def _fault(self, path: Path, what: str, next_step: str) -> None:
         self.faults.append(self._positions.fault(path, what, next_step))

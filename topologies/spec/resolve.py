@@ -13,12 +13,14 @@ from itertools import combinations
 from pathlib import Path as Directory
 from typing import TYPE_CHECKING, Literal
 
+from hoverboard.contract.checks.similar_names import name_step
 from hoverboard.contract.entities import Dataplane
 from hoverboard.contract.errors import InputError
 from hoverboard.contract.generations import facts
 from hoverboard.contract.plugins import absolute
 from topologies.spec.external import check_external
 from topologies.spec.faults import Fault
+from topologies.spec.file_references import References
 from topologies.spec.plugin_keys import find_model, find_offload, find_stages
 from topologies.spec.policy_keys import PolicyReader
 from topologies.spec.running_vms import RunningVMs
@@ -128,9 +130,6 @@ class _Resolver:
             if first.overlaps(second):
                 line = self.positions.line(one)
                 self.fault(two, f"{second} overlaps {first} on line {line}", "use subnets that do not overlap")
-        for where, prefix in found.items():
-            if prefix.is_multicast or prefix.is_loopback or prefix.network_address == IPv4Address("0.0.0.0"):
-                self.fault(where, f"{prefix} cannot be used for VMs", "use a private range such as 10.0.0.0/24")
         if keys.subnet6 is not None and len(prefixes) > 1:
             self.fault((*path, "subnet6"), "works only with one subnet", "use `subnet`, or remove it")
         gateway = None
@@ -259,8 +258,8 @@ class _Resolver:
             if keys.host in {server.name for server in hosts}:
                 host = keys.host
             elif self.hosts_known:
-                known = ", ".join(server.name for server in hosts[:8]) + (", ..." if len(hosts) > 8 else "")
-                self.fault((*place, "host"), f"there is no host {keys.host!r}", f"use one of: {known}")
+                step = name_step(keys.host, [server.name for server in hosts])
+                self.fault((*place, "host"), f"there is no host {keys.host!r}", step)
         elif (there := self.running_vms.vm(network.name, name)) is not None:
             host = there.host
         else:
@@ -295,8 +294,10 @@ def resolve(
     base: Directory,
     hosts_known: bool,
     running: Topology | None = None,
-) -> tuple[Topology, list[Fault]]:
-    """The topology, and the faults of its parts together. With faults, the topology must not be used.
+) -> tuple[Topology, list[Fault], list[Fault]]:
+    """The topology, the faults of its parts together, and its names that match nothing.
+
+    With faults, the topology must not be used, and the last list is empty.
 
     Args:
         keys: the keys of the file.
@@ -366,4 +367,10 @@ def resolve(
         resolver.policies.check(to_entities(bare), policies)
         if wan is not None and not resolver.policies.faults:
             check_regions(to_entities(topology), resolver.fault)
-    return topology, resolver.faults + resolver.policies.faults
+    faults = resolver.faults + resolver.policies.faults
+    if faults:
+        return topology, faults, []
+    offloads = model_facts is None or model_facts.offloads  # None: its file was not run
+    references = References(keys, topology, positions, resolver.policies.place, offloads=offloads)
+    found = references.find(running=is_up)
+    return topology, found.faults, found.notices

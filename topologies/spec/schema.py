@@ -7,6 +7,7 @@ A file is checked completely before anything starts. All faults are reported at 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypedDict
@@ -15,6 +16,8 @@ import yaml
 from pydantic import ValidationError
 
 from hoverboard.contract.errors import InputError
+from hoverboard.text_files import read_text
+from topologies.references.names import Notice
 from topologies.spec import yaml_reader
 from topologies.spec.faults import Fault, TopologyFileError
 from topologies.spec.key_faults import cut_out, fault_of, path_of
@@ -67,25 +70,25 @@ class TopologyText(TypedDict):
 def read(path: str | Path) -> TopologyText:
     """The text of a file, or of the shipped topology of that name.
 
+    A pipe has no name and no folder: relative paths in its text start from the current directory.
+
     Raises:
-        InputError: there is no such file, or it cannot be read.
+        InputError: there is no such file, or it cannot be read (`hoverboard.text_files`).
     """
+    if not isinstance(path, str | Path):  # a program may pass anything
+        raise InputError(
+            f"a {type(path).__name__} is no topology", next_step="give the path of a file, or the name of a shipped one"
+        )
     file = Path(path)
     text = shipped(str(path)) if not file.exists() else None
     if text is not None:
         return {"text": text, "source": f"{path}.yaml", "name": str(path), "base": Path()}
-    try:
-        text = file.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise InputError(
-            "there is no such topology file", where=str(path),
-            next_step=f"give the path of a YAML file, or the name of a shipped topology: {', '.join(SHIPPED)}",
-        ) from error  # fmt: skip
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise InputError(
-            f"cannot read the topology file: {reason}", where=str(path), next_step="give a readable YAML file in UTF-8"
-        ) from error
+    step = f"give the path of a YAML file, or the name of a shipped topology: {', '.join(SHIPPED)}"
+    if str(path) == "-":
+        step = "to read standard input, give /dev/stdin"
+    text = read_text(file, "topology file", pipe=True, next_step=step)
+    if not file.is_file():
+        return {"text": text, "source": str(path), "name": "topology", "base": Path()}
     return {"text": text, "source": str(path), "name": file.stem, "base": file.parent}
 
 
@@ -136,6 +139,7 @@ def _checked(
     running: Topology | None,
 ) -> Topology:
     faulty_keys: set[str] = set()
+    cut: list[yaml_reader.Path] = []
     keys = None
     # Cut out each wrong part and check again: so the faults of all other parts are reported, too.
     for _ in range(_MAX_FAULTS):
@@ -145,20 +149,29 @@ def _checked(
         except ValidationError as error:
             items = error.errors(include_url=False)
             paths = [path_of(item["loc"]) for item in items]
-            faults += [fault_of(positions, path, item) for path, item in zip(paths, items, strict=True)]
+            # A list whose only item was cut out is not empty because of the file.
+            given = [(path, item) for path, item in zip(paths, items, strict=True) if not _emptied(path, item, cut)]
+            faults += [fault_of(positions, path, item) for path, item in given]
+            cut.append(paths[0])
             faulty_keys.add(str(paths[0][0]))
             if not cut_out(data, positions, paths[0]):
                 break
     if keys is not None:
-        topology, more = resolve(
+        topology, more, unmatched = resolve(
             keys, positions, name=name, text=text, base=base, hosts_known="hosts" not in faulty_keys, running=running
         )
         # A part that we cut out is not a fault of its own.
         faulty = {fault.key for fault in faults}
         faults += [fault for fault in more if fault.key not in faulty]
         if not faults:
-            return topology
+            notices = (Notice(fault.where(source), fault.what, fault.next_step) for fault in unmatched)
+            return replace(topology, notices=tuple(notices))
     raise TopologyFileError(source, faults)
+
+
+def _emptied(path: yaml_reader.Path, item: Any, cut: list[yaml_reader.Path]) -> bool:
+    """Whether an error of pydantic says of a list that it is empty, after an item was cut out of it."""
+    return item["type"] == "too_short" and any(one[:-1] == path for one in cut)
 
 
 if __name__ == "__main__":

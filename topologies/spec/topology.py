@@ -7,7 +7,7 @@ Mininet `Topo` (`topologies.emulation.topo`). `to_entities` turns it into entiti
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from inspect import get_annotations
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
@@ -34,6 +34,7 @@ from hoverboard.contract.errors import InputError
 from hoverboard.contract.generations import facts
 from hoverboard.contract.models import DEFAULT_MODEL, choices
 from hoverboard.contract.plugins import absolute
+from topologies.references.names import Notice
 
 Model = str  # a programming model: the name of a shipped one, or /path/file.py:Class
 
@@ -174,6 +175,11 @@ class NetworkSpec:
         """Its load balancers."""
         return tuple(entity for entity in self.policies if isinstance(entity, LoadBalancer))
 
+    @property
+    def guarded(self) -> bool:
+        """Whether it has a firewall."""
+        return "deny" in (self.ingress, self.egress) or any(isinstance(one, FirewallRule) for one in self.policies)
+
     def with_vms(self, vms: Iterable[VMSpec]) -> NetworkSpec:
         """This network with `vms` instead of its own; backends get the addresses of their load balancers."""
         shared: dict[str, tuple[IPv4Address, ...]] = {}
@@ -251,6 +257,7 @@ class Topology:
     stages: tuple[dict[str, Any], ...] = ()  # rules of `hoverboard.coprocessor.stage_policy`, with absolute paths
     text: str = ""  # of the file it comes from; the run keeps it
     wan: WanSpec | None = None  # joins the fabrics of two regions; None: one fabric
+    notices: tuple[Notice, ...] = field(default=(), compare=False)  # names in its file that match nothing
 
     @property
     def regions(self) -> tuple[str, ...]:

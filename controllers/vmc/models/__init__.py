@@ -8,6 +8,7 @@ from __future__ import annotations
 from importlib import import_module
 
 from controllers.vmc.model import ProgrammingModel
+from hoverboard.contract.checks.class_shape import ShapeFault, methods_of, shape_fault
 from hoverboard.contract.errors import InputError
 from hoverboard.contract.models import NAMES, choices
 from hoverboard.contract.plugins import file_of, load_class, user_code
@@ -38,7 +39,19 @@ def model_named(name: str, *, where: str = "--model") -> ProgrammingModel:
         step = f"use one of {choices()}, or FILE.py:Class"
         raise InputError(f"unknown programming model {name!r}", where=where, next_step=step)
     kind = load_class(name, ProgrammingModel, where, noun="programming model", next_step=_EXAMPLE)
+    fault = model_fault(kind)
+    if fault is not None:
+        place = name if fault.line is None else f"{found[0]}:{fault.line}"
+        raise InputError(fault.what, where=place, next_step="give it the form that it has in ProgrammingModel")
     with user_code(f"{kind.__name__}()", found[0], next_step="give it an `__init__` without arguments"):
         model: ProgrammingModel = kind()
     model.name = name
     return model
+
+
+def model_fault(kind: type[ProgrammingModel]) -> ShapeFault | None:
+    """The fault of a model's class: a method that cannot be called, or a fact that is not a bool; None: no fault."""
+    for fact in ("offloads", "answers", "learns", "relays"):
+        if not isinstance(getattr(kind, fact), bool):
+            return ShapeFault(f"{kind.__name__}.{fact} is {getattr(kind, fact)!r}, and neither True nor False")
+    return shape_fault(kind, methods_of(ProgrammingModel, items=True), ProgrammingModel)

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+from controllers.vmc.offload.policy_errors import PolicyErrors, nonsense, sensible
+
 DEFAULT_THRESHOLD_BPS = 20_000.0
 DEFAULT_IDLE_EXPIRY = 30.0  # seconds; ours
 DEFAULT_LIFETIME = 2.0  # seconds; ours
@@ -92,6 +94,7 @@ class OffloadPolicy:
     Attributes:
         settings: as given.
         active: the active offloads; only the methods here change it.
+        errors: the errors of a derived class's `decide`.
     """
 
     def __init__(self, settings: OffloadSettings | None = None) -> None:
@@ -99,6 +102,7 @@ class OffloadPolicy:
         self.active: dict[Pair, Offload] = {}
         self._by_host: dict[str, set[Pair]] = {}
         self._next_expiry: float | None = None
+        self.errors = PolicyErrors()
 
     def decide(self, host: str, candidates: Sequence[tuple[Pair, float]], now: float) -> Decision:
         """Decide which of a host's pairs to offload, and which of its offloads to remove for that.
@@ -115,7 +119,6 @@ class OffloadPolicy:
         if not settings.budget:
             return Decision(tuple(pair for pair, _ in wanted))  # tour: report 6
         room = settings.budget - len(self.standing(host))
-        start, stop = [], []
         old_enough = sorted(
             (
                 (self.active[pair].rate(now), pair)
@@ -124,6 +127,9 @@ class OffloadPolicy:
             ),
             reverse=True,
         )
+        # A budget that was lowered is kept as soon as the offloads are old enough.
+        stop = [old_enough.pop()[1] for _ in range(min(-room, len(old_enough)))]
+        start = []
         for pair, rate in wanted:
             if room > 0:
                 room -= 1
@@ -154,20 +160,52 @@ class OffloadPolicy:
                 standing.last_report, standing.rate_bps, standing.interval = now, rate, seconds
                 if rate > self.settings.keep_bps:
                     standing.last_used = now
+                if self._built_in and 0 < self.settings.budget < len(self._by_host[sent.host]):
+                    candidates.setdefault(sent.host, [])  # the budget was lowered
         start: list[Pair] = []
         stop: list[Pair] = []
         for host, pairs in candidates.items():
             rates = dict(pairs)
-            decision = self.decide(host, pairs, now)
+            decision = self._decided(host, pairs, now)
             for pair in decision.stop:
                 if pair in self.active:
                     self.drop(pair)
                     stop.append(pair)
             for pair in decision.start:
-                if pair in rates and pair not in self.active:
+                if pair not in self.active:
                     self._start(pair, Offload(host, now, now, now, rates[pair], seconds))
                     start.append(pair)
         return Decision(tuple(start), tuple(stop))
+
+    @property
+    def _built_in(self) -> bool:
+        """Whether `decide` is ours."""
+        return type(self).decide is OffloadPolicy.decide
+
+    def _decided(self, host: str, candidates: Sequence[tuple[Pair, float]], now: float) -> Decision:
+        """The answer of `decide`. Mistakes of a derived class are recorded and left out."""
+        if self._built_in:
+            return self.decide(host, candidates, now)
+        try:
+            answer = self.decide(host, candidates, now)
+            fault = nonsense(answer, Decision)
+            if fault is not None:
+                self.errors.returned(type(self).decide, fault)
+                return Decision()
+            start, unknown = sensible(answer.start, dict(candidates), "starts {}, which is no candidate")
+            stop, inactive = sensible(answer.stop, self.active, "stops {}, which is not offloaded")
+        except (Exception, SystemExit) as error:
+            self.errors.raised(error)
+            return Decision()
+        for what in (unknown, inactive):
+            if what is not None:
+                self.errors.returned(type(self).decide, what)
+        return Decision(tuple(start), tuple(stop))
+
+    def take_over(self, former: OffloadPolicy) -> None:
+        """Continue with the active offloads of another policy, which is not used any more."""
+        for pair, offload in former.active.items():
+            self._start(pair, offload)
 
     def adopt(self, pair: Pair, host: str, now: float) -> None:
         """Take over an offload that a switch holds; it ages from now on like any other."""

@@ -25,6 +25,8 @@ FIELDS: dict[str, Field] = {
     field.name: field
     for field in (
         Field("in_port", 32),
+        # Holds the VNI once a packet is classified. Flows write it by set-field, which Open vSwitch allows: ovs-ofctl
+        # speaks OpenFlow 1.0 without an option, and cannot list there a flow with write-metadata and goto.
         Field("metadata", 64),
         Field("tunnel_id", 64),
         Field("tun_ipv4_src", 32),
@@ -92,20 +94,13 @@ class Output:
 
 
 @dataclass(frozen=True, slots=True)
-class WriteMetadata:
-    """Set the metadata register, which holds the VNI once a packet is classified."""
-
-    value: int
-
-
-@dataclass(frozen=True, slots=True)
 class Goto:
     """Continue in a later table."""
 
     table: int
 
 
-Action = SetField | Move | Output | WriteMetadata | Goto
+Action = SetField | Move | Output | Goto
 FlowKey = tuple[int, int, tuple[Match, ...]]  # table, priority, match: the identity of a flow in a switch
 
 

@@ -37,7 +37,6 @@ from hoverboard.contract.openflow.flow import (
     Move,
     Output,
     SetField,
-    WriteMetadata,
 )
 from hoverboard.contract.openflow.tables import (
     BRIDGE,
@@ -148,7 +147,9 @@ def network_flows(vni: int, *, hoverboard: bool) -> list[Flow]:
     """Tunnel ingress of one network: delivered at a VM host, relayed at a Hoverboard."""
     target = Table.RELAY if hoverboard else Table.DELIVER
     return [
-        make_flow(Table.TUNNEL, tables.EXACT, Kind.PLUMBING, vni, {"tunnel_id": vni}, WriteMetadata(vni), Goto(target)),
+        make_flow(
+            Table.TUNNEL, tables.EXACT, Kind.PLUMBING, vni, {"tunnel_id": vni}, SetField("metadata", vni), Goto(target)
+        ),
     ]
 
 
@@ -239,7 +240,7 @@ def vport_flows(
             make_flow(
                 Table.CLASSIFY, tables.EXACT, Kind.VPORT, vni,
                 {"in_port": port, "eth_src": source, "eth_type": ETH_IPV6, "ipv6_src": int(sender)},
-                WriteMetadata(vni), Goto(Table.LINK),
+                SetField("metadata", vni), Goto(Table.LINK),
             )
             for sender in (ip6, link_local(mac))
         ]  # fmt: skip
@@ -253,12 +254,12 @@ def vport_flows(
         make_flow(
             Table.CLASSIFY, tables.EXACT, Kind.VPORT, vni,
             {"in_port": port, "eth_src": source, "eth_type": ETH_IPV4, "ipv4_src": address},
-            WriteMetadata(vni), _onward(guarded),
+            SetField("metadata", vni), _onward(guarded),
         ),
         make_flow(
             Table.CLASSIFY, tables.EXACT, Kind.VPORT, vni,
             {"in_port": port, "eth_src": source, "eth_type": ETH_ARP, "arp_spa": address, "arp_sha": source},
-            WriteMetadata(vni), Goto(Table.ARP),
+            SetField("metadata", vni), Goto(Table.ARP),
         ),
         make_flow(Table.CLASSIFY, tables.EXCEPTION, Kind.DROP_VLAN, vni, tagged),
         make_flow(Table.CLASSIFY, tables.ROUTE, Kind.DROP_SPOOFED, vni, {"in_port": port}),
@@ -352,12 +353,12 @@ def source_prefix_flows(vni: int, port: int, mac: str, prefix: IPv4Network, guar
             Table.CLASSIFY, tables.SOURCE, Kind.VPORT, vni,
             {"in_port": port, "eth_src": source, "eth_type": ETH_IPV4, "ipv4_src": prefix},
             Move("ipv4_src", "reg5"),  # keeps the source exact in the megaflow, as in _to_host
-            WriteMetadata(vni), _onward(guarded),
+            SetField("metadata", vni), _onward(guarded),
         ),
         make_flow(
             Table.CLASSIFY, tables.SOURCE, Kind.VPORT, vni,
             {"in_port": port, "eth_src": source, "eth_type": ETH_ARP, "arp_spa": prefix, "arp_sha": source},
-            WriteMetadata(vni), Goto(Table.ARP),
+            SetField("metadata", vni), Goto(Table.ARP),
         ),
     ]  # fmt: skip
 

@@ -83,6 +83,14 @@ class ModelOrder(_message.Message):
     stage: str
     def __init__(self, number: _Optional[int] = ..., model: _Optional[str] = ..., stage: _Optional[str] = ...) -> None: ...
 
+class OffloadOrder(_message.Message):
+    __slots__ = ("number", "settings")
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    SETTINGS_FIELD_NUMBER: _ClassVar[int]
+    number: int
+    settings: _fabric_pb2.OffloadSettings
+    def __init__(self, number: _Optional[int] = ..., settings: _Optional[_Union[_fabric_pb2.OffloadSettings, _Mapping]] = ...) -> None: ...
+
 class Ask(_message.Message):
     __slots__ = ("id", "what")
     ID_FIELD_NUMBER: _ClassVar[int]
@@ -106,18 +114,20 @@ class Suspect(_message.Message):
     def __init__(self, term: _Optional[int] = ...) -> None: ...
 
 class FabricUpdate(_message.Message):
-    __slots__ = ("part", "ask", "suspect", "model", "applied")
+    __slots__ = ("part", "ask", "suspect", "model", "offload", "applied")
     PART_FIELD_NUMBER: _ClassVar[int]
     ASK_FIELD_NUMBER: _ClassVar[int]
     SUSPECT_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
+    OFFLOAD_FIELD_NUMBER: _ClassVar[int]
     APPLIED_FIELD_NUMBER: _ClassVar[int]
     part: FabricPart
     ask: Ask
     suspect: Suspect
     model: ModelOrder
+    offload: OffloadOrder
     applied: int
-    def __init__(self, part: _Optional[_Union[FabricPart, _Mapping]] = ..., ask: _Optional[_Union[Ask, _Mapping]] = ..., suspect: _Optional[_Union[Suspect, _Mapping]] = ..., model: _Optional[_Union[ModelOrder, _Mapping]] = ..., applied: _Optional[int] = ...) -> None: ...
+    def __init__(self, part: _Optional[_Union[FabricPart, _Mapping]] = ..., ask: _Optional[_Union[Ask, _Mapping]] = ..., suspect: _Optional[_Union[Suspect, _Mapping]] = ..., model: _Optional[_Union[ModelOrder, _Mapping]] = ..., offload: _Optional[_Union[OffloadOrder, _Mapping]] = ..., applied: _Optional[int] = ...) -> None: ...
 
 class SwitchRef(_message.Message):
     __slots__ = ("dpid", "session")

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%hoverboard/contract/wire/fabric.proto\x12\rhoverboard.v1\"$\n\x06\x45ntity\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x0c\n\x04json\x18\x02 \x01(\t\"\'\n\tEntityRef\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\"p\n\x11\x46ullUpdateRequest\x12\'\n\x08\x65ntities\x18\x01 \x03(\x0b\x32\x15.hoverboard.v1.Entity\x12\x1d\n\x10\x65xpected_version\x18\x02 \x01(\x04H\x00\x88\x01\x01\x42\x13\n\x11_expected_version\"\x92\x01\n\x0b\x44iffRequest\x12%\n\x06upsert\x18\x01 \x03(\x0b\x32\x15.hoverboard.v1.Entity\x12(\n\x06remove\x18\x02 \x03(\x0b\x32\x18.hoverboard.v1.EntityRef\x12\x1d\n\x10\x65xpected_version\x18\x03 \x01(\x04H\x00\x88\x01\x01\x42\x13\n\x11_expected_version\"a\n\x0bUpdateReply\x12\x0f\n\x07version\x18\x01 \x01(\x04\x12\r\n\x05\x61\x64\x64\x65\x64\x18\x02 \x01(\r\x12\x0f\n\x07\x63hanged\x18\x03 \x01(\r\x12\x0f\n\x07removed\x18\x04 \x01(\r\x12\x10\n\x08switches\x18\x05 \x03(\t\"\x07\n\x05\x45mpty\"\x14\n\x04Json\x12\x0c\n\x04json\x18\x01 \x01(\t\" \n\x0fSetModelRequest\x12\r\n\x05model\x18\x01 \x01(\t\"$\n\x07\x42inding\x12\n\n\x02vm\x18\x01 \x01(\t\x12\r\n\x05vport\x18\x02 \x01(\t\"M\n\x05Hello\x12\x0c\n\x04node\x18\x01 \x01(\t\x12(\n\x08\x62indings\x18\x02 \x03(\x0b\x32\x16.hoverboard.v1.Binding\x12\x0c\n\x04\x64pid\x18\x03 \x01(\x04\">\n\x05\x42ound\x12\'\n\x07\x62inding\x18\x01 \x01(\x0b\x32\x16.hoverboard.v1.Binding\x12\x0c\n\x04gone\x18\x02 \x01(\x08\"^\n\tFlowUsage\x12\x0b\n\x03vni\x18\x01 \x01(\r\x12\x0b\n\x03src\x18\x06 \x01(\x0c\x12\x0b\n\x03\x64st\x18\x07 \x01(\x0c\x12\r\n\x05\x62ytes\x18\x04 \x01(\x04\x12\x0f\n\x07packets\x18\x05 \x01(\x04J\x04\x08\x02\x10\x03J\x04\x08\x03\x10\x04\"A\n\x05Usage\x12\x0f\n\x07seconds\x18\x01 \x01(\x01\x12\'\n\x05\x66lows\x18\x02 \x03(\x0b\x32\x18.hoverboard.v1.FlowUsage\"\x89\x01\n\tHostEvent\x12%\n\x05hello\x18\x01 \x01(\x0b\x32\x14.hoverboard.v1.HelloH\x00\x12%\n\x05\x62ound\x18\x02 \x01(\x0b\x32\x14.hoverboard.v1.BoundH\x00\x12%\n\x05usage\x18\x03 \x01(\x0b\x32\x14.hoverboard.v1.UsageH\x00\x42\x07\n\x05\x65vent\">\n\x0bHostCommand\x12\x17\n\x0freport_interval\x18\x01 \x01(\x01\x12\x16\n\x0ereport_relayed\x18\x02 \x01(\x08\x32\xb8\x03\n\rFabricManager\x12J\n\nFullUpdate\x12 .hoverboard.v1.FullUpdateRequest\x1a\x1a.hoverboard.v1.UpdateReply\x12>\n\x04\x44iff\x12\x1a.hoverboard.v1.DiffRequest\x1a\x1a.hoverboard.v1.UpdateReply\x12\x37\n\x04Plan\x12\x1a.hoverboard.v1.DiffRequest\x1a\x13.hoverboard.v1.Json\x12\x35\n\x04List\x12\x18.hoverboard.v1.EntityRef\x1a\x13.hoverboard.v1.Json\x12\x33\n\x06Status\x12\x14.hoverboard.v1.Empty\x1a\x13.hoverboard.v1.Json\x12\x35\n\x08Offloads\x12\x14.hoverboard.v1.Empty\x1a\x13.hoverboard.v1.Json\x12?\n\x08SetModel\x12\x1e.hoverboard.v1.SetModelRequest\x1a\x13.hoverboard.v1.Json2L\n\x05Hosts\x12\x43\n\x07Session\x12\x18.hoverboard.v1.HostEvent\x1a\x1a.hoverboard.v1.HostCommand(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%hoverboard/contract/wire/fabric.proto\x12\rhoverboard.v1\"$\n\x06\x45ntity\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x0c\n\x04json\x18\x02 \x01(\t\"\'\n\tEntityRef\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\"p\n\x11\x46ullUpdateRequest\x12\'\n\x08\x65ntities\x18\x01 \x03(\x0b\x32\x15.hoverboard.v1.Entity\x12\x1d\n\x10\x65xpected_version\x18\x02 \x01(\x04H\x00\x88\x01\x01\x42\x13\n\x11_expected_version\"\x92\x01\n\x0b\x44iffRequest\x12%\n\x06upsert\x18\x01 \x03(\x0b\x32\x15.hoverboard.v1.Entity\x12(\n\x06remove\x18\x02 \x03(\x0b\x32\x18.hoverboard.v1.EntityRef\x12\x1d\n\x10\x65xpected_version\x18\x03 \x01(\x04H\x00\x88\x01\x01\x42\x13\n\x11_expected_version\"a\n\x0bUpdateReply\x12\x0f\n\x07version\x18\x01 \x01(\x04\x12\r\n\x05\x61\x64\x64\x65\x64\x18\x02 \x01(\r\x12\x0f\n\x07\x63hanged\x18\x03 \x01(\r\x12\x0f\n\x07removed\x18\x04 \x01(\r\x12\x10\n\x08switches\x18\x05 \x03(\t\"\x07\n\x05\x45mpty\"\x14\n\x04Json\x12\x0c\n\x04json\x18\x01 \x01(\t\" \n\x0fSetModelRequest\x12\r\n\x05model\x18\x01 \x01(\t\"\x89\x01\n\x0fOffloadSettings\x12\x15\n\rthreshold_bps\x18\x01 \x01(\x01\x12\x10\n\x08keep_bps\x18\x02 \x01(\x01\x12\x18\n\x10minimum_lifetime\x18\x03 \x01(\x01\x12\x13\n\x0bidle_expiry\x18\x04 \x01(\x01\x12\x0e\n\x06\x62udget\x18\x05 \x01(\r\x12\x0e\n\x06policy\x18\x06 \x01(\t\"$\n\x07\x42inding\x12\n\n\x02vm\x18\x01 \x01(\t\x12\r\n\x05vport\x18\x02 \x01(\t\"M\n\x05Hello\x12\x0c\n\x04node\x18\x01 \x01(\t\x12(\n\x08\x62indings\x18\x02 \x03(\x0b\x32\x16.hoverboard.v1.Binding\x12\x0c\n\x04\x64pid\x18\x03 \x01(\x04\">\n\x05\x42ound\x12\'\n\x07\x62inding\x18\x01 \x01(\x0b\x32\x16.hoverboard.v1.Binding\x12\x0c\n\x04gone\x18\x02 \x01(\x08\"^\n\tFlowUsage\x12\x0b\n\x03vni\x18\x01 \x01(\r\x12\x0b\n\x03src\x18\x06 \x01(\x0c\x12\x0b\n\x03\x64st\x18\x07 \x01(\x0c\x12\r\n\x05\x62ytes\x18\x04 \x01(\x04\x12\x0f\n\x07packets\x18\x05 \x01(\x04J\x04\x08\x02\x10\x03J\x04\x08\x03\x10\x04\"A\n\x05Usage\x12\x0f\n\x07seconds\x18\x01 \x01(\x01\x12\'\n\x05\x66lows\x18\x02 \x03(\x0b\x32\x18.hoverboard.v1.FlowUsage\"\x89\x01\n\tHostEvent\x12%\n\x05hello\x18\x01 \x01(\x0b\x32\x14.hoverboard.v1.HelloH\x00\x12%\n\x05\x62ound\x18\x02 \x01(\x0b\x32\x14.hoverboard.v1.BoundH\x00\x12%\n\x05usage\x18\x03 \x01(\x0b\x32\x14.hoverboard.v1.UsageH\x00\x42\x07\n\x05\x65vent\">\n\x0bHostCommand\x12\x17\n\x0freport_interval\x18\x01 \x01(\x01\x12\x16\n\x0ereport_relayed\x18\x02 \x01(\x08\x32\xfb\x03\n\rFabricManager\x12J\n\nFullUpdate\x12 .hoverboard.v1.FullUpdateRequest\x1a\x1a.hoverboard.v1.UpdateReply\x12>\n\x04\x44iff\x12\x1a.hoverboard.v1.DiffRequest\x1a\x1a.hoverboard.v1.UpdateReply\x12\x37\n\x04Plan\x12\x1a.hoverboard.v1.DiffRequest\x1a\x13.hoverboard.v1.Json\x12\x35\n\x04List\x12\x18.hoverboard.v1.EntityRef\x1a\x13.hoverboard.v1.Json\x12\x33\n\x06Status\x12\x14.hoverboard.v1.Empty\x1a\x13.hoverboard.v1.Json\x12\x35\n\x08Offloads\x12\x14.hoverboard.v1.Empty\x1a\x13.hoverboard.v1.Json\x12?\n\x08SetModel\x12\x1e.hoverboard.v1.SetModelRequest\x1a\x13.hoverboard.v1.Json\x12\x41\n\nSetOffload\x12\x1e.hoverboard.v1.OffloadSettings\x1a\x13.hoverboard.v1.Json2L\n\x05Hosts\x12\x43\n\x07Session\x12\x18.hoverboard.v1.HostEvent\x1a\x1a.hoverboard.v1.HostCommand(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -47,22 +47,24 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_JSON']._serialized_end=526
   _globals['_SETMODELREQUEST']._serialized_start=528
   _globals['_SETMODELREQUEST']._serialized_end=560
-  _globals['_BINDING']._serialized_start=562
-  _globals['_BINDING']._serialized_end=598
-  _globals['_HELLO']._serialized_start=600
-  _globals['_HELLO']._serialized_end=677
-  _globals['_BOUND']._serialized_start=679
-  _globals['_BOUND']._serialized_end=741
-  _globals['_FLOWUSAGE']._serialized_start=743
-  _globals['_FLOWUSAGE']._serialized_end=837
-  _globals['_USAGE']._serialized_start=839
-  _globals['_USAGE']._serialized_end=904
-  _globals['_HOSTEVENT']._serialized_start=907
-  _globals['_HOSTEVENT']._serialized_end=1044
-  _globals['_HOSTCOMMAND']._serialized_start=1046
-  _globals['_HOSTCOMMAND']._serialized_end=1108
-  _globals['_FABRICMANAGER']._serialized_start=1111
-  _globals['_FABRICMANAGER']._serialized_end=1551
-  _globals['_HOSTS']._serialized_start=1553
-  _globals['_HOSTS']._serialized_end=1629
+  _globals['_OFFLOADSETTINGS']._serialized_start=563
+  _globals['_OFFLOADSETTINGS']._serialized_end=700
+  _globals['_BINDING']._serialized_start=702
+  _globals['_BINDING']._serialized_end=738
+  _globals['_HELLO']._serialized_start=740
+  _globals['_HELLO']._serialized_end=817
+  _globals['_BOUND']._serialized_start=819
+  _globals['_BOUND']._serialized_end=881
+  _globals['_FLOWUSAGE']._serialized_start=883
+  _globals['_FLOWUSAGE']._serialized_end=977
+  _globals['_USAGE']._serialized_start=979
+  _globals['_USAGE']._serialized_end=1044
+  _globals['_HOSTEVENT']._serialized_start=1047
+  _globals['_HOSTEVENT']._serialized_end=1184
+  _globals['_HOSTCOMMAND']._serialized_start=1186
+  _globals['_HOSTCOMMAND']._serialized_end=1248
+  _globals['_FABRICMANAGER']._serialized_start=1251
+  _globals['_FABRICMANAGER']._serialized_end=1758
+  _globals['_HOSTS']._serialized_start=1760
+  _globals['_HOSTS']._serialized_end=1836
 # @@protoc_insertion_point(module_scope)

@@ -70,6 +70,22 @@ class SetModelRequest(_message.Message):
     model: str
     def __init__(self, model: _Optional[str] = ...) -> None: ...
 
+class OffloadSettings(_message.Message):
+    __slots__ = ("threshold_bps", "keep_bps", "minimum_lifetime", "idle_expiry", "budget", "policy")
+    THRESHOLD_BPS_FIELD_NUMBER: _ClassVar[int]
+    KEEP_BPS_FIELD_NUMBER: _ClassVar[int]
+    MINIMUM_LIFETIME_FIELD_NUMBER: _ClassVar[int]
+    IDLE_EXPIRY_FIELD_NUMBER: _ClassVar[int]
+    BUDGET_FIELD_NUMBER: _ClassVar[int]
+    POLICY_FIELD_NUMBER: _ClassVar[int]
+    threshold_bps: float
+    keep_bps: float
+    minimum_lifetime: float
+    idle_expiry: float
+    budget: int
+    policy: str
+    def __init__(self, threshold_bps: _Optional[float] = ..., keep_bps: _Optional[float] = ..., minimum_lifetime: _Optional[float] = ..., idle_expiry: _Optional[float] = ..., budget: _Optional[int] = ..., policy: _Optional[str] = ...) -> None: ...
+
 class Binding(_message.Message):
     __slots__ = ("vm", "vport")
     VM_FIELD_NUMBER: _ClassVar[int]

@@ -69,6 +69,11 @@ class FabricManagerStub:
                 request_serializer=hoverboard_dot_contract_dot_wire_dot_fabric__pb2.SetModelRequest.SerializeToString,
                 response_deserializer=hoverboard_dot_contract_dot_wire_dot_fabric__pb2.Json.FromString,
                 _registered_method=True)
+        self.SetOffload = channel.unary_unary(
+                '/hoverboard.v1.FabricManager/SetOffload',
+                request_serializer=hoverboard_dot_contract_dot_wire_dot_fabric__pb2.OffloadSettings.SerializeToString,
+                response_deserializer=hoverboard_dot_contract_dot_wire_dot_fabric__pb2.Json.FromString,
+                _registered_method=True)
 
 
 class FabricManagerServicer:
@@ -123,6 +128,13 @@ class FabricManagerServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SetOffload(self, request, context):
+        """Changes the offload policy and its settings; offloads stay. Answers with the document of the new policy.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_FabricManagerServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -159,6 +171,11 @@ def add_FabricManagerServicer_to_server(servicer, server):
             'SetModel': grpc.unary_unary_rpc_method_handler(
                     servicer.SetModel,
                     request_deserializer=hoverboard_dot_contract_dot_wire_dot_fabric__pb2.SetModelRequest.FromString,
+                    response_serializer=hoverboard_dot_contract_dot_wire_dot_fabric__pb2.Json.SerializeToString,
+            ),
+            'SetOffload': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetOffload,
+                    request_deserializer=hoverboard_dot_contract_dot_wire_dot_fabric__pb2.OffloadSettings.FromString,
                     response_serializer=hoverboard_dot_contract_dot_wire_dot_fabric__pb2.Json.SerializeToString,
             ),
     }
@@ -350,6 +367,33 @@ class FabricManager:
             target,
             '/hoverboard.v1.FabricManager/SetModel',
             hoverboard_dot_contract_dot_wire_dot_fabric__pb2.SetModelRequest.SerializeToString,
+            hoverboard_dot_contract_dot_wire_dot_fabric__pb2.Json.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetOffload(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hoverboard.v1.FabricManager/SetOffload',
+            hoverboard_dot_contract_dot_wire_dot_fabric__pb2.OffloadSettings.SerializeToString,
             hoverboard_dot_contract_dot_wire_dot_fabric__pb2.Json.FromString,
             options,
             channel_credentials,

@@ -2,6 +2,7 @@
 
 Numba notices when the file of a cached function changes, but not when a constant from another file changes. A ring of
 256 slots would keep that size although the source says 512. So each state of the sources has its own cache directory.
+Where the environment is read-only, `disk_cache` finds another place for it.
 NUMBA_BOUNDSCHECK=1 finds index errors.
 """
 
@@ -9,12 +10,16 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
+
+from hoverboard.contract.errors import MachineError
+from hoverboard.fastpath.compiled import disk_cache
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -28,11 +33,33 @@ def _of_this_source() -> str:
     digest = hashlib.sha256(os.environ.get("NUMBA_BOUNDSCHECK", "").encode())
     for source in sorted([*package.rglob("*.py"), *(contract / f"{name}.py" for name in CONSTANTS_FROM)]):
         digest.update(source.read_bytes())
-    base = os.environ.get("NUMBA_CACHE_DIR") or str(Path(sys.prefix) / "numba-cache")
-    return str(Path(base) / digest.hexdigest()[:16])
+    return str(disk_cache.choose(_base_of_caches() / digest.hexdigest()[:16], disk_cache.own_places()))
+
+
+def _base_of_caches() -> Path:
+    """$NUMBA_CACHE_DIR, or the directory that bootstrap.sh fills.
+
+    Raises:
+        MachineError: another user can write $NUMBA_CACHE_DIR, and so choose the code that we run.
+    """
+    given = os.environ.get("NUMBA_CACHE_DIR")
+    if not given:
+        return Path(sys.prefix) / "numba-cache"
+    place = Path(given).absolute()
+    place.mkdir(parents=True, exist_ok=True, mode=0o700)
+    found = place.stat()
+    if found.st_uid not in (0, os.geteuid()) or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise MachineError(
+            "another user can write this directory, and so choose the code that runs",
+            where=f"NUMBA_CACHE_DIR={given}", next_step=f"unset NUMBA_CACHE_DIR, or: chmod go-w {given}",
+        )  # fmt: skip
+    return place
 
 
 numba.config.CACHE_DIR = _of_this_source()
+numba.config.CACHE_LOCATOR_CLASSES = ",".join(disk_cache.LOCATORS)
+# Numba reads this file in the current directory, also later, each time it compiles. It could name another cache.
+numba.core.config._config_fname = os.devnull
 
 
 def cache_directory() -> Path:

@@ -18,8 +18,6 @@ from hoverboard.host.checkpointing.checkpoint import CheckpointSource, Checkpoin
 from hoverboard.host.control.host_client import HostConfig
 from hoverboard.vswitch.ovs import Ovs
 
-_OUR_VERSION = ("OpenFlow14",)
-_ANY_VERSION = ("OpenFlow10", "OpenFlow13", "OpenFlow14", "OpenFlow15")  # versions of controllers that users bring
 _VPORT = "vp"  # prefix of a vport's name; its OpenFlow number follows
 
 
@@ -62,9 +60,14 @@ class Resumption:
             underlay_ip=config.underlay_ip,
             prefixlen=config.underlay_prefixlen,
             controllers=controllers,
-            versions=_ANY_VERSION if config.external else _OUR_VERSION,
             uplink_device=self._uplink,
         )
+        self._set_neighbours()
+
+    def _set_neighbours(self) -> None:
+        """Tell a switch that makes tunnels the MACs of the other hosts; a switch that restarts has forgotten them."""
+        if self._uplink:
+            self._switch.set_neighbours(self._config.neighbours)
 
     def keep(self, vports: Callable[[], Mapping[str, tuple[str, int]]], source: CheckpointSource) -> None:
         """Write a checkpoint from now on; see CheckpointWriter.begin."""
@@ -110,6 +113,7 @@ class Resumption:
                 self.configure()
             elif self._uplink:
                 self._switch.address_physical_bridge(f"{self._config.underlay_ip}/{self._config.underlay_prefixlen}")
+                self._set_neighbours()
             wanted = {vport for vport, _ofport in vports.values()}
             gone = {vport for vport, _ofport in self.saved.vports.values()} | self._unwanted
             for vport in gone - wanted:

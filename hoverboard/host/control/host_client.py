@@ -18,6 +18,8 @@ if TYPE_CHECKING:  # entities imports pydantic, whose import would slow every co
     from hoverboard.contract.node_documents import EngineLatencies, Entry, HostStatus
     from hoverboard.contract.openflow.flow_names import NamesDocument
 
+COMPILING = "compiling"  # first word of the line that the nursery logs for each function that its cache lacks
+
 
 @dataclass(frozen=True)
 class HostConfig:
@@ -35,6 +37,7 @@ class HostConfig:
         resume: go on from the checkpoint of an earlier host process of this node.
         more_endpoints: `control_address` and `openflow_address` of further control planes of this node.
         external: `openflow_address` belongs to an OpenFlow controller outside Hoverboard, the only one.
+        neighbours: underlay addresses of all other hosts and Hoverboards of the run.
         uplink_device: the device in the node's namespace that leads to the fabric; None on the fast path.
     """
 
@@ -58,6 +61,7 @@ class HostConfig:
     resume: bool = False
     more_endpoints: tuple[tuple[str, str], ...] = ()
     external: bool = False
+    neighbours: tuple[str, ...] = ()
 
 
 class NurseryClient(Client):

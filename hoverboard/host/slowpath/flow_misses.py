@@ -9,7 +9,6 @@ stays.
 from __future__ import annotations
 
 import os
-from collections import deque
 from collections.abc import Mapping, Set
 from itertools import islice
 
@@ -27,6 +26,7 @@ from hoverboard.host.slowpath.known_entries import KnownEntry, touched
 from hoverboard.host.slowpath.missed_drops import MissedDrops
 from hoverboard.host.slowpath.missed_packet import MissedPacket, parsed, take
 from hoverboard.host.slowpath.punts import Punts
+from hoverboard.host.slowpath.stale_entries import StaleEntries
 from hoverboard.host.slowpath.trace_request import addresses, question_for
 from hoverboard.vswitch.monitor import Change
 from hoverboard.vswitch.switch_questions import SwitchQuestions
@@ -78,8 +78,7 @@ class FlowMisses:
         self._handling = False
         self.reports_relayed = False  # see report_relayed()
         self.punts = Punts(switch.look_up, self._reinject, self.drops.drop)
-        self._stale: deque[Key] = deque()  # entries to be revalidated when there is time
-        self._unprogrammed = False  # the last entry that was traced found no program in the switch
+        self._stale = StaleEntries()
         self.misses = 0
         self.traces = 0
         self.revalidations = 0
@@ -149,8 +148,8 @@ class FlowMisses:
         packet = parsed(
             missed, self._entry_writer.local_ip, int(self._datapath.egress.ports[missed.port, ports.OFPORT])
         )
-        if packet is None:
-            self.drops.drop("malformed-ipv4", missed)
+        if isinstance(packet, str):
+            self.drops.drop(packet, missed)
             return False
         three, transport, inner = packet
         five = with_ports(three, transport)
@@ -217,7 +216,10 @@ class FlowMisses:
     def _answer(self, missed: MissedPacket, inner: bytes, verdict: TraceResult) -> None:
         """Send the switch's own reply (ARP, ping to the gateway); no entry, so each such packet comes here."""
         out = self._entry_writer.vport_of(verdict.out_port) if verdict.out_port is not None else None
-        reply = switch_replies.rewrite(inner, verdict.headers)
+        try:
+            reply = switch_replies.rewrite(inner, verdict.headers)
+        except (KeyError, ValueError):  # a program of others has made another kind of packet of it
+            reply = None
         if out is None or reply is None or missed.port == ports.UPLINK:
             self.drops.drop(reasons.NAMES[reasons.UNCACHEABLE], missed)
             return
@@ -241,6 +243,7 @@ class FlowMisses:
     def forget(self, keys: list[Key]) -> None:
         """Remove entries; their packets come back as misses."""
         for key in keys:
+            self._stale.forget(key)
             cached = self.cached.pop(key, None)
             if cached is None:
                 continue
@@ -265,22 +268,25 @@ class FlowMisses:
     def revalidate(self, changes: list[Change]) -> None:
         """Revalidate the entries that `changes` of the OpenFlow tables concern."""
         self.punts.answered(changes)
+        if not changes:
+            return
+        self._stale.program_changed()
         concerned = touched(changes, self.cached)  # tour: vm 11
-        if not concerned:
-            return
+        answered = True
         if len(concerned) > _RETRACE_MAX:
-            if self._unprogrammed:  # the switch is getting its program back: these entries are most likely right
-                self._stale.extend(concerned)
-                self.revalidate_some()
-                return
-            self.revalidations += len(concerned)
-            self.forget(concerned)
-            return
-        self._revalidate(concerned)
+            inherited = [key for key in concerned if self._stale.is_inherited(key)]
+            known = [key for key in concerned if not self._stale.is_inherited(key)]
+            self._stale.add(inherited)  # the switch is getting its program back: these are most likely right
+            self.revalidations += len(known)
+            self.forget(known)
+        else:
+            answered = self._revalidate(concerned)
+        if answered and self._stale:
+            self.revalidate_some()
 
     def mark_all_stale(self) -> None:
         """Mark every entry for revalidation: the switch or process that answered has gone. The entries stay in use."""
-        self._stale = deque(self.cached)
+        self._stale.inherit(self.cached)
 
     @property
     def stale(self) -> int:
@@ -289,15 +295,8 @@ class FlowMisses:
 
     def revalidate_some(self) -> None:
         """Revalidate a few of the stale entries; if more are left, set the engines' eventfd again."""
-        some: list[Key] = []
-        while self._stale and len(some) < _STALE_BATCH:
-            key = self._stale.popleft()
-            if key in self.cached:
-                some.append(key)
-        if not self._revalidate(some):
-            self._stale.extendleft(reversed(some))
-            return  # the switch is down; when it is back, all entries are marked as stale
-        if self._stale:
+        # A switch that is down leaves them stale; when it is back, all entries are marked.
+        if self._revalidate(self._stale.take(_STALE_BATCH)) and self._stale:
             os.eventfd_write(self._datapath.control_eventfd, 1)
 
     def _revalidate(self, concerned: list[Key]) -> bool:
@@ -307,18 +306,22 @@ class FlowMisses:
         replace: dict[Key, Entry] = {}
         answers_now: dict[Key, TraceResult] = {}
         remove: list[Key] = []
-        for key in concerned:
+        for number, key in enumerate(concerned):
             cached = self.cached[key]
             try:
                 verdict = self._trace(cached.question)
             except SwitchError:
                 answered = False
+                self._stale.add(concerned[number:])
                 break  # the switch is down: keep the entries (fail static)
             except ValueError:
                 remove.append(key)
                 continue
-            self._unprogrammed = not verdict.matched or verdict.kind is Kind.DROP_UNKNOWN_PORT
-            if self._unprogrammed:
+            programmed = verdict.matched and verdict.kind is not Kind.DROP_UNKNOWN_PORT
+            self._stale.traced(key, programmed=programmed)
+            if not programmed:
+                if not self._stale.is_inherited(key):
+                    remove.append(key)
                 continue  # an empty switch has just restarted: keep the entry (fail static)
             if verdict == cached.verdict:
                 self._request_direct_route(cached)  # the entry may be restored from another process
@@ -376,4 +379,5 @@ def _cached(key: Key, question: str, verdict: TraceResult, dropped: str | None) 
         dst=dst,
         proto=key[0] >> 24 & 0xFF,
         dropped=dropped,
+        tun_id=key[1] & 0xFFFFFF,
     )

@@ -35,6 +35,7 @@ def bootstrap(folder: Path, *words: str, prefix: str = "", commands: str = "") -
     environment = os.environ | {
         "HOVERBOARD_PREFIX": prefix or str(folder / "prefix"), "HOVERBOARD_BIN": commands or str(folder / "bin"),
         "HOVERBOARD_LOG": str(folder / "log"), "HOVERBOARD_STATE_DIR": str(folder / "state"),
+        "HOVERBOARD_LOCK": f"{folder}.lock",
     }  # fmt: skip
     return subprocess.run(
         [ROOT / "bootstrap.sh", *words], env=environment, cwd=folder, capture_output=True, text=True, timeout=30,

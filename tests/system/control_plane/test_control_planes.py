@@ -31,7 +31,7 @@ def bed(module_testbed: Callable[..., Testbed]) -> Testbed:
 
 @pytest.fixture
 def planes(bed: Testbed) -> RegionalClusterManager:
-    found = bed._current_run().cluster
+    found = bed.current_run().cluster
     assert isinstance(found, RegionalClusterManager)
     return found
 

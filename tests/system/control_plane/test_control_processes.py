@@ -230,10 +230,13 @@ ONCE = Path(__file__).with_name("once")
 
 class Failing(OffloadPolicy):
     def decide(self, host, candidates, now):
-        if candidates and ONCE.exists():
+        return super().decide(host, candidates, now)
+
+    def report(self, usage, seconds, now):
+        if usage and ONCE.exists():
             ONCE.unlink()
             return 1 / 0
-        return super().decide(host, candidates, now)
+        return super().report(usage, seconds, now)
 """
 
 
@@ -257,6 +260,8 @@ def test_a_role_whose_core_fails_ends_and_is_restarted(testbed: Callable[..., Te
     log = (bed.directory.logs / "vm-controller-0-0.log").read_text()
     assert log.count("an unexpected exception: this process ends") == 1
     assert "return 1 / 0" in log
+    (row,) = bed.supervision()["processes"]
+    assert row["why"] == f"{policy}:15: Failing.report() raised ZeroDivisionError: division by zero"
     assert [one["restarts"] for one in control(bed)["processes"] if one["name"] in failed] == [1]
     untouched(bed, before, since)
     assert stream.missing() <= 1  # of some hundreds

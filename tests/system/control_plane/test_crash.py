@@ -16,6 +16,9 @@ from controllers.vmc.offload.policy import OffloadPolicy
 
 class Failing(OffloadPolicy):
     def decide(self, host, candidates, now):
+        raise NotImplementedError
+
+    def report(self, usage, seconds, now):
         return 1 / 0
 """
 

@@ -35,7 +35,7 @@ def as_json(*words: str) -> Any:
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
     of_a_node = words[0] == "status" and len(words) > 1 and not words[1].startswith("-")
-    check("status-node" if of_a_node else "-".join(words[:2]) if words[0] == "vm" else words[0], document)
+    check("status-node" if of_a_node else "-".join(words[:2]) if words[0] in ("vm", "offload") else words[0], document)
     return document
 
 
@@ -54,6 +54,7 @@ def test_verbs_of_a_run(run: str) -> None:
     _exec(run)
     _vm(run)
     _flows_and_offloads(run)
+    _offload(run)
     _second_up(run)
     done = hoverboard("down", "--json")
     assert json.loads(done.stdout) == {"down": [run]}
@@ -70,7 +71,7 @@ def _status(run: str) -> None:
     assert status["hoverboards"][0]["name"] == "hv1"
     network = status["networks"][0]
     assert (network["name"], network["vni"], network["subnet"]) == ("blue", 7, "10.0.0.0/24")
-    assert network["vms"][0] == {"name": "blue-1", "ip": "10.0.0.2", "host": "h1"}
+    assert network["vms"][0] == {"name": "blue-1", "ip": "10.0.0.2", "host": "h1", "tags": [], "rate_bps": None}
     assert isinstance(status["counters"], dict)
     node = as_json("status", "h1")
     assert isinstance(node["counters"]["drops"], dict)
@@ -96,12 +97,18 @@ def _exec(run: str) -> None:
 
 
 def _vm(run: str) -> None:
-    added = as_json("vm", "add", "blue", "late", "--host", "h2")
-    assert added["host"] == "h2"
+    values = ["--ip", "10.0.0.77", "--tags", "web,db", "--tags", "late", "--rate", "50mbit"]
+    added = as_json("vm", "add", "blue", "late", "--host", "h2", *values)
+    assert (added["host"], added["ip"]) == ("h2", "10.0.0.77")
     assert hoverboard("exec", "blue-1", "--", "ping", "-c", "2", "-i", "0.1", added["ip"]).returncode == 0
     listed = {vm["name"]: vm for vm in as_json("vm", "list")}
-    assert listed["late"] == {"name": "late", "network": "blue", "ip": added["ip"], "host": "h2"}
-    assert as_json("vm", "remove", "late") == {"removed": "late"}
+    tags = ["web", "db", "late"]
+    assert listed["late"] == {
+        "name": "late", "network": "blue", "ip": added["ip"], "host": "h2", "tags": tags, "rate_bps": 50_000_000,
+    }  # fmt: skip
+    assert as_json("vm", "remove", "late") == {"removed": "late", "warnings": []}
+    taken = hoverboard("vm", "add", "blue", "--ip", "10.0.0.2")
+    assert (taken.returncode, "10.0.0.2 is the address of VM 'blue-1'" in taken.stderr) == (2, True)
     assert hoverboard("vm", "remove", "late").returncode == 2
     assert hoverboard("vm", "add", "nosuch").returncode == 2
 
@@ -129,11 +136,48 @@ def _flows_and_offloads(run: str) -> None:
     assert hoverboard("flows", "blue-1").returncode == 2
 
 
+def _offload(run: str) -> None:
+    done = as_json("offload", "set", "--threshold", "1mbit", "--budget", "3")
+    assert done["changed"] == {"threshold": {"from": 20_000, "to": 1_000_000}, "budget": {"from": 0, "to": 3}}
+    shown = as_json("offload", "show")
+    assert (shown["threshold_bps"], shown["budget"], shown["policy"]) == (1_000_000, 3, None)
+    assert "threshold: 1mbit" in hoverboard("offload", "show").stdout
+    assert hoverboard("offload", "set").returncode == 2
+    assert hoverboard("offload", "set", "--keep", "1mbit").returncode == 2
+    again = hoverboard("offload", "set", "--threshold", "20kbit")
+    assert again.stdout.startswith("~ offload threshold: 1mbit -> 20kbit\n")
+
+
 def _second_up(run: str) -> None:
     again = hoverboard("up", "two-hosts", "--run", run, "--detach")
     assert again.returncode == 3
     assert "already up" in again.stderr
     assert as_json("status")["run"] == run, "the refused start must not harm the run"
+
+
+def test_a_run_by_cron(state: Path, run_name: str) -> None:
+    """With cron's PATH, which leads to no sbin directory, all verbs work, and so do programs in the nodes."""
+    root = str(Path(__file__).resolve().parents[3])
+    kept = [f"PYTHONPATH={root}", f"HOVERBOARD_STATE_DIR={state}", *_numba_cache()]
+
+    def by_cron(*words: str) -> str:
+        command = ["env", "-i", "PATH=/usr/bin:/bin", *kept, sys.executable, "-P", "-m", "console.cli", *words]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_UP_SECONDS, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    by_cron("up", "two-hosts", "--run", run_name, "--dataplane", "ovs", "--detach")
+    assert run_name in by_cron("status")
+    assert "1 received" in by_cron("exec", "blue-1", "--", "ping", "-c1", "-W2", "10.0.0.3")
+    assert "br-int" in by_cron("exec", "h1", "--", "ovs-vsctl", "list-br")
+    assert "tcp-segmentation-offload" in by_cron("exec", "blue-1", "--", "ethtool", "-k", "eth0")
+    by_cron("vm", "add", "blue", "late")
+    by_cron("down")
+
+
+def _numba_cache() -> list[str]:
+    """The compiled code of the tests, if they have it in a place of their own."""
+    return [f"{name}={os.environ[name]}" for name in ("NUMBA_CACHE_DIR",) if name in os.environ]
 
 
 def test_bad_file_starts_nothing(state: Path, tmp_path: Path) -> None:
@@ -169,7 +213,7 @@ def test_script_at_the_prompt(state: Path, run_name: str) -> None:
     assert run_names() == []
 
 
-@pytest.mark.parametrize("how", ["ctrl-c", "down", pytest.param("sigterm", marks=pytest.mark.long)])
+@pytest.mark.parametrize("how", ["ctrl-d", "down", pytest.param("sigterm", marks=pytest.mark.long)])
 def test_ends_of_a_foreground_run(state: Path, run_name: str, how: str) -> None:
     terminal, theirs = pty.openpty()
     process = subprocess.Popen(
@@ -187,8 +231,10 @@ def test_ends_of_a_foreground_run(state: Path, run_name: str, how: str) -> None:
         wait_for(prompted, _UP_SECONDS, lambda: f"no prompt but {bytes(shown)!r}")
         if how == "down":
             assert hoverboard("down", "--run", run_name).returncode == 0
+        elif how == "ctrl-d":
+            os.write(terminal, b"\x04")
         else:
-            process.send_signal(signal.SIGINT if how == "ctrl-c" else signal.SIGTERM)
+            process.send_signal(signal.SIGTERM)
         _, said = process.communicate(timeout=_SECONDS)
         assert "Traceback" not in said
         assert run_client.live_runs() == []

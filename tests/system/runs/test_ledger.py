@@ -14,7 +14,7 @@ import pytest
 
 from hoverboard.contract.errors import RunError
 from topologies.client import run_client
-from topologies.emulation import devices
+from topologies.emulation import devices, offloads
 from topologies.processes import ledger
 from topologies.processes.deadlines import wait_for
 from topologies.processes.launcher import Launcher
@@ -118,7 +118,7 @@ def test_devices_are_made_where_they_belong_and_die_with_their_namespace(directo
     os.close(devices.make_uplink_tap(fabric, "to-h1", IPv4Address("172.16.0.1")))
     devices.make_uplink_veth(fabric, "to-h2", host, "uplink", IPv4Address("172.16.0.2"))
     devices.make_guest_veth(vm, host, "nic1", "06:07:0a:00:00:02", ip, gateway)
-    devices.disable_offloads(vm, "eth0")
+    offloads.disable_offloads(vm, "eth0")
     links = subprocess.run(
         ["mnexec", "-a", str(vm), "ip", "-d", "-o", "addr", "show", "eth0"], capture_output=True, text=True, check=True
     ).stdout
@@ -127,10 +127,10 @@ def test_devices_are_made_where_they_belong_and_die_with_their_namespace(directo
     # A VM sees its own NIC and nothing of the underlay.
     seen = subprocess.run(["mnexec", "-a", str(vm), "ls", "/sys/class/net"], capture_output=True, text=True, check=True)
     assert seen.stdout.split() == ["eth0", "lo"]
-    offloads = subprocess.run(["mnexec", "-a", str(vm), "ethtool", "-k", "eth0"], capture_output=True, text=True)
-    assert "tx-checksumming: off" in offloads.stdout
-    assert "tx-tcp-segmentation: off" in offloads.stdout
-    assert "generic-segmentation-offload: off" in offloads.stdout
+    features = subprocess.run(["mnexec", "-a", str(vm), "ethtool", "-k", "eth0"], capture_output=True, text=True)
+    assert "tx-checksumming: off" in features.stdout
+    assert "tx-tcp-segmentation: off" in features.stdout
+    assert "generic-segmentation-offload: off" in features.stdout
     ledger.sweep(directory)
     launcher.reap(5.0)
     assert set(os.listdir("/sys/class/net")) == before

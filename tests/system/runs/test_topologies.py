@@ -77,7 +77,9 @@ class TestDemo:
             ("blue", 7, "10.0.0.0/24"),
             ("red", 8, "10.0.0.0/24"),
         ]
-        assert status["networks"][1]["vms"][1] == {"name": "red-2", "ip": "10.0.0.3", "host": "h2"}
+        assert status["networks"][1]["vms"][1] == {
+            "name": "red-2", "ip": "10.0.0.3", "host": "h2", "tags": [], "rate_bps": None,
+        }  # fmt: skip
         assert status["counters"]["rx_packets"] > 0
         assert isinstance(status["counters"]["drops"], dict)
         assert set(status["phases"]) == set(PHASES)
@@ -235,7 +237,7 @@ def test_each_server_has_a_private_switch(testbed: Callable[..., Testbed], tiny:
     bed = testbed(tiny)
     for server in ("h1", "hv1"):
         directory = bed.directory.node(server)
-        assert {"conf.db", "db.sock", "vswitchd.ctl", f"{BRIDGE}.mgmt", "host.sock"} <= set(os.listdir(directory))
+        assert {"conf.db", "db.sock", "ovs-vswitchd.pid", f"{BRIDGE}.mgmt", "host.sock"} <= set(os.listdir(directory))
         whats = [record.what for record in Ledger(bed.directory).processes()]
         for part in ("ovsdb-server", "ovs-vswitchd", "host process"):
             assert f"{part} of {server}" in whats

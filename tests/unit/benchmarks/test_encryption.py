@@ -42,7 +42,7 @@ class Openssl:
 
     def __init__(self, monkeypatch, tmp_path, text):
         program(tmp_path, "openssl", text)
-        monkeypatch.setattr(encryption.shutil, "which", lambda name: str(tmp_path / name))
+        monkeypatch.setattr(encryption.programs, "find", lambda name: str(tmp_path / name))
 
 
 def test_openssl_is_asked_for_the_same_cipher_bytes_and_seconds(monkeypatch, tmp_path):
@@ -53,7 +53,7 @@ def test_openssl_is_asked_for_the_same_cipher_bytes_and_seconds(monkeypatch, tmp
 
 
 def test_without_openssl_or_without_its_end_there_is_no_figure(monkeypatch, tmp_path):
-    monkeypatch.setattr(encryption.shutil, "which", lambda name: None)
+    monkeypatch.setattr(encryption.programs, "find", lambda name: None)
     with pytest.raises(MachineError, match="there is no openssl command"):
         encryption.openssl(encryption.Plan(1, 1, 128), 1448)
     Openssl(monkeypatch, tmp_path, "#!/bin/sh\nexit 0\n")

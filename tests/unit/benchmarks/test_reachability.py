@@ -18,7 +18,8 @@ from experiments.workload import vm_join
 from experiments.workload.vm_join import Answer
 from hoverboard.contract.errors import MeasurementError
 from tests.unit.experiments.fake_testbed import FakeTestbed
-from topologies.spec import placement, schema
+from topologies.changes import placement
+from topologies.spec import schema
 
 
 def figures(quiet: float = 20.0, beside: float = 30.0, shared: float = 900.0) -> dict[str, Any]:

@@ -110,7 +110,7 @@ def test_the_processes_of_a_control_plane_as_a_table() -> None:
         "controllers": [{"pid": 8, "master": True, "term": 3, "switches": 5}],
     }  # fmt: skip
     made = tables.control(document)
-    assert made.title == "control plane: 1 partition, embedded store"
+    assert made.title == "processes of the control plane: 1 partition, embedded store"
     assert [list(column.cells) for column in made.columns] == [
         ["fabric-manager", "vm-controller-0-0"], ["7", "8"], ["up", "up"], ["0", "2"],
         ["", "master"], ["-", "3"], ["-", "5"],
@@ -122,6 +122,7 @@ def test_check_of_a_shipped_topology() -> None:
     assert shown.exit_code == 0
     assert json.loads(shown.stdout) == {
         "ok": True, "name": "demo", "model": "hoverboard", "hosts": 3, "hoverboards": 1, "networks": 2, "vms": 6,
+        "warnings": [],
     }  # fmt: skip
 
 
@@ -277,14 +278,28 @@ def test_several_runs_are_listed() -> None:
     assert "--run NAME" in caught.value.next_step
 
 
-def test_command_of_exec() -> None:
-    assert split_command(["--", "ping", "-c", "1"]) == (None, ["ping", "-c", "1"])
-    assert split_command(["ls", "-l"]) == (None, ["ls", "-l"])
-    assert split_command(["--run", "a", "--", "ls", "--", "x"]) == ("a", ["ls", "--", "x"])
-    assert split_command(["--run=a", "--", "ls"]) == ("a", ["ls"])
-    assert split_command(["sh", "-c", "x", "--", "y"]) == (None, ["sh", "-c", "x", "--", "y"])
-    with pytest.raises(InputError, match="no command"):
-        split_command(["--"])
+@pytest.mark.parametrize(
+    ("words", "run", "user", "argv"),
+    [
+        ("-- ping -c 1", None, None, "ping -c 1"),
+        ("ls -l", None, None, "ls -l"),
+        ("--run a -- ls -- x", "a", None, "ls -- x"),
+        ("--run=a -- ls", "a", None, "ls"),
+        ("--as student -- id", None, "student", "id"),
+        ("--as=student --run a -- id", "a", "student", "id"),
+        ("--run a --as student -- id --as x", "a", "student", "id --as x"),
+        ("sh -c x -- y", None, None, "sh -c x -- y"),
+        ("--as -- id", None, None, "--as -- id"),
+    ],
+)
+def test_command_of_exec(words: str, run: str | None, user: str | None, argv: str) -> None:
+    assert split_command(words.split()) == (run, user, argv.split())
+
+
+def test_exec_needs_a_command() -> None:
+    for words in (["--"], ["--as", "student", "--"], []):
+        with pytest.raises(InputError, match="no command"):
+            split_command(words)
 
 
 def test_internal_errors_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from controllers import __main__ as process
 from controllers.single_process import Settings
 from controllers.store.etcd import EtcdStore
 from controllers.store.remote import RemoteStore
-from controllers.vmc.offload.policy import OffloadPolicy, OffloadSettings
+from controllers.vmc.offload.policy import OffloadSettings
 from hoverboard.contract.errors import InputError, RunError
 from tests.unit.controllers.event_loop import run, turns
 
@@ -109,7 +109,7 @@ def test_each_role_has_a_name_and_a_lock_of_its_own(served: Served, options: lis
 @pytest.mark.parametrize(
     "options",
     [
-        ["--threshold", "0"], ["--threshold", "-1"], ["--threshold", "nan"], ["--offload-keep", "-1"],
+        ["--threshold", "inf"], ["--threshold", "-1"], ["--threshold", "nan"], ["--offload-keep", "-1"],
         ["--idle-expiry", "0"], ["--report-interval", "0"], ["--model", "star"], ["--scope", "global"],
         ["--region", "east"], ["--scope", "global", "--region", "east", "--role", "front-end"],
     ],
@@ -130,8 +130,8 @@ def test_a_process_has_a_directory(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_zero_is_a_number_where_it_means_something(served: Served) -> None:
-    assert served.main("--offload-keep", "0", "--offload-budget", "0") == 0
-    assert served.settings[0].offload == OffloadSettings()
+    assert served.main("--offload-keep", "0", "--offload-budget", "0", "--threshold", "0") == 0
+    assert served.settings[0].offload == OffloadSettings(threshold_bps=0)
 
 
 @pytest.mark.parametrize(
@@ -223,8 +223,8 @@ def test_a_vm_controller_knows_its_place_and_all_front_ends(roles: dict[str, lis
         roles, "VmControllerRole", tmp_path, "role", "vm-controller", "partition", "1", "partitions", "2",
         "replica", "3", "front_ends", "2", model="gateway", offload=OffloadSettings(5),
     )  # fmt: skip
-    model, policy, place, store, manager, front_ends = role.arguments
-    assert (model.name, type(policy), policy.settings) == ("gateway", OffloadPolicy, OffloadSettings(5))
+    model, offload, policy, place, store, manager, front_ends = role.arguments
+    assert (model.name, offload, policy) == ("gateway", OffloadSettings(5), None)
     assert (place.partition, place.partitions, place.replica) == (1, 2, 3)
     assert isinstance(store, RemoteStore)
     assert manager == f"unix:{tmp_path}/control.sock"

@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import os
 from pathlib import Path
 
 import pytest
 
 from controllers import __main__ as process
-from controllers.crash import crash_on_error, critical_task
+from controllers.crash import crash_on_error, crash_reason, critical_task
 from controllers.election.candidacy import Candidacy
 from controllers.election.election import Election
 from controllers.fm.dispatch import Dispatcher
@@ -257,6 +258,10 @@ class Failing:
         critical_task(fails(ZeroDivisionError("half done")))
         return self
 
+    async def answered(self) -> None:
+        if self.hangs:
+            await asyncio.Event().wait()
+
     async def stop(self) -> None:
         if self.hangs:
             await asyncio.Event().wait()
@@ -273,3 +278,7 @@ def test_the_process_ends_with_an_exit_code_and_leaves_its_place_in_order(
     assert run(process._serve(argparse.Namespace(), Settings(tmp_path), "control")) == 1
     assert role.stopped is not hangs
     assert "ZeroDivisionError: half done" in caplog.text
+    place, _, error = (crash_reason(tmp_path, "control", os.getpid()) or "").rpartition(": ZeroDivisionError: ")
+    assert (place.partition(":")[0], error) == (fails.__code__.co_filename, "half done")
+    assert crash_reason(tmp_path, "control", 1) is None  # another process of that name
+    assert crash_reason(tmp_path, "front-end-0", os.getpid()) is None

@@ -29,11 +29,17 @@ from tests.unit.controllers.event_loop import StillClock, later, run, turns
 
 B1, B2 = vm("b1", "blue", "h1", 2), vm("b2", "blue", "h2", 3)
 GOOD = """
-from controllers.vmc.offload.policy import OffloadPolicy
+from controllers.vmc.offload.policy import Decision, OffloadPolicy
 
 class Mine(OffloadPolicy):
-    pass
+    def decide(self, host, candidates, now):
+        return Decision()
 """
+
+BUILT_IN = {
+    "policy": None, "threshold_bps": 20_000.0, "keep_bps": 0.0, "min_lifetime_s": 2.0, "idle_expiry_s": 30.0,
+    "budget": 0, "reports": "hosts", "errors": 0, "last_error": None,
+}  # fmt: skip
 
 
 def at(directory: Path, **more: Any) -> Settings:
@@ -195,7 +201,7 @@ def test_the_status_is_one_document(tmp_path: Path) -> None:
             "model": "gateway", "switching": None, "lookups": 0, "hoverboards_down": [], "scope": "whole",
             "region": None, "version": 1, "synced": True, "vms": {"intended": 2, "joined": 1}, "offloads": 0,
             "offload_threshold_bps": 20_000.0, "offload_idle_expiry_s": 30.0, "report_interval_s": 1.0,
-            "queues": {"fair": False, "waiting": 0},
+            "queues": {"fair": False, "waiting": 0}, "offload_policy": BUILT_IN,
         }  # fmt: skip
         assert await plane.offloads() == []
         plane.controller.usage(report_of(b1_sends=1_000_000))
@@ -235,7 +241,7 @@ def test_a_plane_that_is_stopped_takes_nothing_back(tmp_path: Path) -> None:
         await turns()
         await plane.stop()
         await later(60.0)
-        assert len(plane.controller.policy.active) == 1
+        assert len(plane.controller.core.policy.active) == 1
 
     run(story(), StillClock)
 
@@ -254,7 +260,7 @@ def test_a_policy_of_ones_own_is_used(tmp_path: Path) -> None:
     async def story() -> None:
         settings = OffloadSettings(threshold_bps=1e9)
         plane = ControlPlane(at(tmp_path, offload=settings, offload_policy=f"{tmp_path}/mine.py:Mine"))
-        policy = plane.controller.policy
+        policy = plane.controller.core.policy
         assert (type(policy).__name__, policy.settings) == ("Mine", settings)
         with pytest.raises(InputError, match="unknown programming model 'star'"):
             ControlPlane(at(tmp_path, model="star"))
@@ -266,9 +272,12 @@ def test_settings_have_the_defaults_of_the_documents(tmp_path: Path) -> None:
     settings = at(tmp_path)
     assert (settings.model, settings.offload, settings.offload_policy) == ("hoverboard", OffloadSettings(), None)
     assert (settings.fair_queues, settings.scope, settings.region) == (True, "whole", None)
-    assert settings_document(settings) == {
+    assert settings_document(settings, 0, None) == {
         "offload_threshold_bps": 20_000.0, "offload_idle_expiry_s": 30.0, "report_interval_s": 1.0,
+        "offload_policy": BUILT_IN,
     }  # fmt: skip
+    failed = settings_document(settings, 3, "mine.py:7: wrong")["offload_policy"]
+    assert failed == {**BUILT_IN, "errors": 3, "last_error": "mine.py:7: wrong"}
 
 
 # --- regions ------------------------------------------------------------------------------------------

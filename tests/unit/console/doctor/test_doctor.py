@@ -28,6 +28,7 @@ class Machine:
     compiled: bool = True
     python_version: str = "3.11.2"
     dead: list[str] | str = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
     lost: list[str] | str = field(default_factory=list)
     memory: tuple[int, int] = (20_000, 24_000)
     core_count: int = 4
@@ -59,6 +60,9 @@ class Machine:
 
     def python(self) -> str:
         return self.python_version
+
+    def failed_starts(self) -> list[str]:
+        return self.failed
 
     def dead_runs(self) -> list[str] | str:
         return self.dead
@@ -137,6 +141,13 @@ def test_what_is_lacking_is_said_with_what_follows(machine: Machine, name: str, 
     assert follows in line.consequence
     # Only this line tells of it.
     assert [other.name for other in run_doctor(machine) if other.state != "ok"] == [name]
+
+
+def test_kept_logs_of_failed_starts_are_named_with_what_removes_them() -> None:
+    line = finding(Machine(failed=["a", "b"]), "failed starts")
+    assert (line.state, line.detail) == ("ok", "a, b")
+    assert "hoverboard down --run NAME removes them" in line.consequence
+    assert finding(Machine(), "failed starts").detail == "none"
 
 
 @pytest.mark.parametrize(

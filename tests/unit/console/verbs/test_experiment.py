@@ -110,7 +110,7 @@ def test_rows_of_verdicts_and_comparisons() -> None:
         ("run latency --repeat 0", "repetitions is below 1"),
         ("run all --set seconds=1", "--set and --sweep work for one experiment only"),
         ("run all --sweep nothing.yaml", "--set and --sweep work for one experiment only"),
-        ("run latency --sweep nothing.yaml", "there is no such file"),
+        ("run latency --sweep nothing.yaml", "there is no such sweep"),
         ("report nowhere", "no readable run.json"),
         ("compare nowhere nowhere", "no readable run.json"),
         ("list latencie", "there is no experiment latencie"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -10,9 +11,11 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from console.cli import app
+from experiments.frame import results_place
 from experiments.observe import provenance
 from experiments.sweeps import bench, discovery, runner
 from experiments.sweeps.folder import Folder
+from hoverboard import safe_files
 from tests.unit.experiments.sweeps import dice
 from tests.unit.experiments.undrawn import kept
 
@@ -105,6 +108,98 @@ def test_all_runs_every_experiment_into_a_folder_of_its_own(
     assert shown.exit_code == 0, shown.stderr
     assert len(Folder(tmp_path / "out" / "dice").table()) == 1
     assert "## Dice" in (tmp_path / "out" / "summary.md").read_text()
+
+
+def test_samples_that_failed_without_an_exception_are_measured_again(file: str, tmp_path: Path) -> None:
+    Path(file).write_text(
+        Path(file).read_text().replace("raise MeasurementError(", "yield Sample('rolls', None, '', dict(point), str(")
+        .replace('where="the table")', '))')
+    )  # fmt: skip
+    words = (file, "--out", str(tmp_path / "out"), "--set", "broken=6")
+    shown = run(*words)
+    assert shown.exit_code == 0, shown.stderr
+    assert f"3 samples failed; the report says why; `experiment run` with --resume --out {tmp_path}" in shown.stdout
+    shown = run(*words, "--resume")
+    assert "(3 of 3" in shown.stderr
+    assert len(Folder(tmp_path / "out").table().failed()) == 3
+
+
+@pytest.mark.parametrize("words", [("out", "--quick"), ("out/below",), ("out", "--resume"), ("out/results", "--quick")])
+def test_a_file_as_out_is_told_before_anything_is_measured(words: tuple[str, ...], file: str, tmp_path: Path) -> None:
+    (tmp_path / "out").touch()
+    place, *more = words
+    shown = run(file, "--out", str(tmp_path / place), *more)
+    assert shown.exit_code == 2
+    assert f"--out: {tmp_path / 'out'} is a file, not a folder\n  -> give another --out" in shown.stderr
+    assert "dice:" not in shown.stderr
+
+
+def test_too_little_space_is_told_before_anything_is_measured(
+    file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(results_place, "RUN_MIB", 1 << 40)
+    shown = run(file, "--out", str(tmp_path / "out"), "--quick")
+    assert shown.exit_code == 4
+    assert "MiB free, and the results may need" in shown.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def full_after(monkeypatch: pytest.MonkeyPatch, writes: int, name: str) -> None:
+    """Fill the disk once so many files with this in their name are written."""
+    left = [writes]
+    write = safe_files._finish
+
+    def finish(there: int, draft: str, fd: int, file: str, data: str | bytes) -> None:
+        if name in file:
+            left[0] -= 1
+            if left[0] < 0:
+                os.close(fd)
+                os.unlink(draft, dir_fd=there)
+                raise OSError(errno.ENOSPC, "No space left on device")
+        write(there, draft, fd, file, data)
+
+    monkeypatch.setattr(safe_files, "_finish", finish)
+
+
+def test_a_disk_that_fills_up_keeps_what_was_measured_and_resume_goes_on(
+    file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    with monkeypatch.context() as full:
+        full_after(full, 4, "--throw")
+        shown = run(file, "--out", str(out))
+    assert shown.exit_code == 4
+    assert shown.stderr.endswith(
+        f"hoverboard: {out}: cannot be written: no space left on device\n"
+        f"  -> make room; what was measured is there, to continue, add --resume --out {out}\n"
+    )
+    assert len(Folder(out).table()) == 4
+    assert list(out.rglob(".hoverboard-*")) == []
+    shown = run(file, "--out", str(out), "--resume")
+    assert shown.exit_code == 0, shown.stderr
+    assert "(2 of 2" in shown.stderr
+    assert len(Folder(out).table()) == 6
+
+
+def test_a_disk_that_is_full_when_the_report_is_written_loses_no_point(
+    file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    with monkeypatch.context() as full:
+        full_after(full, 0, "report.html")
+        shown = run(file, "--out", str(out), "--quick")
+    assert shown.exit_code == 4
+    assert f"all points are measured, so then: hoverboard experiment report {out} --trust-code\n" in shown.stderr
+    assert cli.invoke(app, ["experiment", "report", str(out), "--trust-code"]).exit_code == 0
+
+
+def test_a_report_that_cannot_be_written_is_told(file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "out"
+    assert run(file, "--out", str(out), "--quick").exit_code == 0
+    full_after(monkeypatch, 0, "report.html")
+    shown = cli.invoke(app, ["experiment", "report", str(out), "--trust-code"])
+    assert shown.exit_code == 4
+    assert "cannot be written: no space left on device\n  -> make room, or copy the folder" in shown.stderr
 
 
 def test_an_interrupted_run_says_how_to_go_on(file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

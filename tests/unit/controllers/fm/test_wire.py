@@ -11,7 +11,15 @@ from controllers.fm.codec import MAX_ENTITY, decode_entity, encode_entity, entit
 from controllers.fm.grpc_errors import MAX_MESSAGE, error_from_status, status_of
 from controllers.testing.world import cluster, vm
 from hoverboard.contract.entities import ENTITY_TYPES, Network
-from hoverboard.contract.errors import EntityError, HoverboardError, InputError, RunError, SwitchError
+from hoverboard.contract.errors import (
+    EntityError,
+    HoverboardError,
+    InputError,
+    MachineError,
+    MeasurementError,
+    RunError,
+    SwitchError,
+)
 from hoverboard.contract.wire import fabric_pb2 as pb
 
 B1 = vm("b1", "blue", "h1", 2)
@@ -88,15 +96,29 @@ def parts(what: str, where: str = "", next_step: str = "") -> dict[str, str]:
 )
 def test_a_refusal_has_a_status_and_its_three_parts(error: type[HoverboardError], code: grpc.StatusCode) -> None:
     found, details = status_of(error("wrong", where="VM/x.ip", next_step="mend it"))
-    assert (found, json.loads(details)) == (code, parts("wrong", "VM/x.ip", "mend it"))
+    assert (found, json.loads(details)) == (code, {**parts("wrong", "VM/x.ip", "mend it"), "kind": error.__name__})
 
 
-@pytest.mark.parametrize("error", [EntityError("wrong", where="VM/x.ip", next_step="mend it"), RunError("no")])
+class Overdue(SwitchError):
+    """A kind of error that the other end does not know."""
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        EntityError("wrong", where="VM/x.ip", next_step="mend it"), InputError("no file", where="mine.py"),
+        RunError("no"), SwitchError("full"), MachineError("no root"), MeasurementError("no ping"),
+    ],
+)  # fmt: skip
 def test_a_refusal_comes_back_as_it_was(error: HoverboardError) -> None:
     again = error_from_status(*status_of(error))
     assert type(again) is type(error)
     assert again is not None
     assert vars(again) == vars(error)
+
+
+def test_an_error_of_an_unknown_kind_comes_back_as_the_kind_that_it_is_one_of() -> None:
+    assert type(error_from_status(*status_of(Overdue("late")))) is SwitchError
 
 
 @pytest.mark.parametrize("details", ["no JSON", "5", '{"what": "wrong"}', ""])
@@ -108,6 +130,8 @@ def test_an_error_of_grpc_itself_is_passed_on_unchanged(details: str) -> None:
 
 def test_a_status_that_is_no_refusal_is_none() -> None:
     assert error_from_status(grpc.StatusCode.UNAVAILABLE, "gone") is None
+    strange = json.dumps({**parts("x"), "kind": "Strange"})
+    assert error_from_status(grpc.StatusCode.INTERNAL, strange) is None
     assert error_from_status(grpc.StatusCode.INTERNAL, json.dumps(parts("x"))) is None
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from controllers.ofe import openflow
 from controllers.ofe.messages import Hello
 from controllers.ofe.templates import FlowModEncoder
-from hoverboard.contract.openflow.flow import FIELDS, Action, Flow, Goto, Match, Move, Output, SetField, WriteMetadata
+from hoverboard.contract.openflow.flow import FIELDS, Action, Flow, Goto, Match, Move, Output, SetField
 
 _PREREQUISITES = {
     "ipv4_src": {"eth_type": 0x0800}, "ipv4_dst": {"eth_type": 0x0800}, "ip_proto": {"eth_type": 0x0800},
@@ -55,8 +55,6 @@ _ACTIONS = st.one_of(
 def flows(draw: st.DrawFn) -> Flow:
     actions: list[Action] = list(draw(st.lists(_ACTIONS, max_size=6)))
     if draw(st.booleans()):
-        actions.append(WriteMetadata(draw(value("metadata"))))
-    if draw(st.booleans()):
         actions.append(Goto(draw(st.integers(0, 254))))
     return Flow(
         draw(st.integers(0, 254)), draw(st.integers(0, 0xFFFF)), draw(matches()), tuple(actions),
@@ -98,7 +96,7 @@ def test_a_bundle_carries_the_flow_mod_under_its_own_xid() -> None:
 
 
 def test_actions_after_a_goto_cannot_be_written() -> None:
-    with pytest.raises(ValueError, match="actions come before metadata and goto"):
+    with pytest.raises(ValueError, match="actions come before goto"):
         FlowModEncoder(openflow.serialize_flow_mod).add(Flow(0, 1, (), (Goto(10), Output(1)), 0))
 
 

@@ -21,6 +21,8 @@ from tests.unit.controllers.event_loop import run, turns
 from tests.unit.controllers.process_end import ProcessEnd
 from tests.unit.controllers.vmc.controller_rig import NODES, Session
 
+OFFLOAD = fabric_pb2.OffloadSettings(threshold_bps=20_000)
+
 
 async def stream(*messages: Any) -> AsyncIterator[Any]:
     for message in messages:
@@ -133,7 +135,7 @@ def breaks(where: object, method: str, patch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("method", ["join", "received", "leave"])
 def test_a_fabric_manager_that_fails_in_a_controllers_stream_ends(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     async def tell() -> None:
-        ended, roster = ProcessEnd(), Roster(1, "hoverboard")
+        ended, roster = ProcessEnd(), Roster(1, "hoverboard", OFFLOAD)
         breaks(roster, method, monkeypatch)
         reports = stream(
             pb.ControllerReport(hello=pb.ControllerHello(partition=0, replica=0, pid=1)),

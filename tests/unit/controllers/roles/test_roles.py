@@ -34,6 +34,8 @@ from hoverboard.contract.wire import fabric_pb2
 from tests.unit.controllers import event_loop
 from tests.waiting import until_async
 
+OFFLOAD = fabric_pb2.OffloadSettings(threshold_bps=20_000)
+
 # --- programs as text -----------------------------------------------------------------------------------
 
 
@@ -297,7 +299,7 @@ def test_a_switch_that_reconnects_is_another_session() -> None:
 
 def test_a_late_member_receives_what_the_others_received() -> None:
     async def run() -> None:
-        fabric, roster = IntentStore(), Roster(1, "hoverboard")
+        fabric, roster = IntentStore(), Roster(1, "hoverboard", OFFLOAD)
         early, late = Replica(0, 0, 1), Replica(0, 1, 2)
         roster.join(early)
         first = asyncio.ensure_future(roster.broadcast(fabric.full_update(cluster(2))))

@@ -15,7 +15,6 @@ from hoverboard.contract.openflow.flow import (
     Match,
     Output,
     SetField,
-    WriteMetadata,
 )
 from hoverboard.contract.openflow.pipeline import ETH_IPV4, ETH_IPV6, TUNNEL_PORT
 
@@ -35,7 +34,7 @@ def switch(*flows: Flow) -> FakeSwitch:
 
 def test_the_highest_priority_decides_and_tables_follow_each_other() -> None:
     low = flow(0, 1, (), (Output(9),))
-    high = flow(0, 2, TO_TWO, (WriteMetadata(7), SetField("eth_src", 5), Goto(3)))
+    high = flow(0, 2, TO_TWO, (SetField("metadata", 7), SetField("eth_src", 5), Goto(3)))
     last = flow(3, 1, (Match("metadata", 7),), (Output(4), Output(1), Output(IN_PORT)))
     verdict = switch(low, high, last).process(PACKET, in_port=1)
     assert [port for port, _ in verdict.outputs] == [4, 1]  # back to its own port only by IN_PORT

@@ -68,7 +68,7 @@ class Rig:
     def __init__(self, model: str = "hoverboard", *, active: bool = True) -> None:
         self.fabric, self.policy, self.deposed = IntentStore(), OffloadPolicy(), 0
         self.core = ControllerCore(model_named(model), self.policy, active=active)
-        self.controller = Controller(self.core, self.policy, self._count, lambda: EPOCH)
+        self.controller = Controller(self.core, self._count, lambda: EPOCH)
         self.sessions = {node.name: Session(node) for node in NODES}
 
     def _count(self) -> None:

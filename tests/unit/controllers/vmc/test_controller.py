@@ -123,7 +123,7 @@ async def test_a_deposed_master_is_notified(rig: Rig) -> None:
 def test_a_controller_without_an_election_is_not_deposed() -> None:
     async def whole() -> None:
         core = ControllerCore(model_named("hoverboard"), OffloadPolicy())
-        controller, session = Controller(core, OffloadPolicy()), Session(host(1))
+        controller, session = Controller(core), Session(host(1))
         session.fault = Deposed("term 5 has begun")
         core.fabric_changed(IntentStore().full_update(cluster()), complete=True, now=START)
         controller.switch_connected(session, {})

@@ -100,7 +100,7 @@ def test_a_plan_counts_none_of_its_flows() -> None:
 def test_status_shows_whose_it_is_and_that_nothing_is_due() -> None:
     async def story() -> None:
         policy = OffloadPolicy()
-        controller = Controller(ControllerCore(model_named("gateway"), policy), policy, None, lambda: EPOCH)
+        controller = Controller(ControllerCore(model_named("gateway"), policy), None, lambda: EPOCH)
         await controller.changed(IntentStore().full_update([*cluster(1), external()]), complete=True)
         rows = controller.switches()
         assert list(rows) == ["h1", "h2", "hv1"]

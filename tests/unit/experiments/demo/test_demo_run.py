@@ -50,7 +50,7 @@ class DemoTestbed(FakeTestbed):
         return (0.75, 0.70, 0.99, 0.5)[self.looks - 1]
 
     def up(self, progress: Any) -> None:
-        progress(SimpleNamespace(phase="nodes", done=1, total=3))
+        progress(SimpleNamespace(phase="nodes", done=1, total=3, note=""))
         if DemoTestbed.fails:
             raise MeasurementError("it does not come up")
         self.is_up = True

@@ -20,6 +20,7 @@ from experiments.programming.scaled_cluster import Cluster
 from hoverboard.contract.entities import Host, Hoverboard, Network, Subnetwork
 from hoverboard.contract.errors import MeasurementError
 from hoverboard.contract.wire import fabric_pb2 as pb
+from topologies.processes.launcher import python
 
 POINT = Point("hoverboard", 5, 2, more=3)
 
@@ -34,7 +35,7 @@ class Process:
 
     def _run(self, argv: list[str], **settings: Any) -> Any:
         self.asked, self.settings = argv, settings
-        self.request = Path(argv[3]).read_bytes()
+        self.request = Path(argv[-2]).read_bytes()
         if self.late:
             raise subprocess.TimeoutExpired(argv, settings["timeout"])
         return self._done
@@ -45,11 +46,11 @@ def test_a_point_is_measured_by_a_process_of_its_own(monkeypatch: pytest.MonkeyP
     assert point_process.run_point(POINT) == {
         "model": "hoverboard", "vms": 99, "hosts": 2, "hoverboards": 1, "switches": "sink", "more": 3, "flows": 7,
     }  # fmt: skip
-    assert process.asked[:3] == [sys.executable, "-m", "experiments.programming.point"]
-    assert Point(**json.loads(process.asked[4])) == POINT
+    assert process.asked[:-2] == python("experiments.programming.point")
+    assert Point(**json.loads(process.asked[-1])) == POINT
     assert len(pb.FullUpdateRequest.FromString(process.request).entities) == len(POINT.cluster.entities())
     assert process.settings["timeout"] == 600.0
-    assert not Path(process.asked[3]).exists()
+    assert not Path(process.asked[-2]).exists()
 
 
 def test_a_point_that_fails_or_takes_too_long_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -30,7 +31,7 @@ class Bed:
         self.is_up = False
         Bed.made.append(self)
 
-    def up(self) -> None:
+    def up(self, progress: object = None) -> None:
         if Bed.fails:
             raise KeyboardInterrupt
         self.is_up = True
@@ -111,6 +112,48 @@ def test_a_testbed_that_does_not_come_up_is_taken_down(monkeypatch: pytest.Monke
     assert Bed.made[0].going_down
     monkeypatch.setattr(Bed, "fails", False)
     assert one.testbed("two-hosts") is not Bed.made[0]
+
+
+def test_an_interruption_at_any_moment_loses_no_testbed(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = made()
+    monkeypatch.setattr(one, "_record", _interrupted)  # the testbed is up by then
+    for bring_up in (one.testbed, one.fresh):
+        with pytest.raises(KeyboardInterrupt):
+            bring_up("two-hosts")
+    assert [testbed.is_up for testbed in Bed.made] == [False, True]
+    one.close()
+    assert not any(testbed.is_up for testbed in Bed.made)
+
+
+def test_an_interruption_between_two_points_loses_no_testbed(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = made()
+    one.testbed("two-hosts")
+    monkeypatch.setattr(one, "_record", _interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        one.testbed("two-hosts")
+    assert Bed.made[0].is_up
+    one.close()
+    assert not Bed.made[0].is_up
+
+
+def test_a_second_interruption_waits_until_all_testbeds_are_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = made()
+    for dataplane in ("ovs", "pre", "fastpath"):
+        one.testbed("two-hosts", dataplane=dataplane)
+    down = Bed.down
+
+    def impatient(self: Bed) -> None:
+        signal.raise_signal(signal.SIGINT)
+        down(self)
+
+    monkeypatch.setattr(Bed, "down", impatient)
+    with pytest.raises(KeyboardInterrupt):
+        one.close()
+    assert not any(testbed.is_up for testbed in Bed.made)
+
+
+def _interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def test_a_point_leaves_its_raw_data_and_what_was_up() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,22 @@ def test_a_point_that_ended_early_counts_as_one_failed_sample(folder: Folder) ->
     assert table.values("eyes") == [4.0, 7.0]
     (failed,) = table.failed()
     assert (failed.metric, failed.error, failed.labels) == ("point", "it fell", {"sides": 20})
+
+
+def test_a_point_with_a_failed_sample_is_not_done(folder: Folder) -> None:
+    folder.add(ONE)
+    folder.add(Outcome("sides=8", {"sides": 8}, 0, 1.0, [*ONE.samples, Sample("eyes", None, "eyes", {}, "no answer")]))
+    assert folder.done() == {"sides=6"}
+
+
+def test_a_folder_of_results_with_a_pipe_in_it_is_not_waited_for(folder: Folder) -> None:
+    os.mkfifo(folder.path / "points.jsonl")
+    with pytest.raises(InputError, match="cannot read the file of results: it is a pipe"):
+        folder.table()
+    (folder.path / "run.json").unlink()
+    os.mkfifo(folder.path / "run.json")
+    with pytest.raises(InputError, match="the folder has no readable run.json"):
+        folder.document()
 
 
 def test_a_line_that_a_crash_cut_off_is_left_out_and_the_next_one_stands_alone(folder: Folder) -> None:

@@ -1,4 +1,4 @@
-"""Tools run where the test runs: an `mnexec` that enters no namespace, and other programs by name."""
+"""Tools run where the test runs: `mnexec` and `nsenter` that enter no namespace, and other programs by name."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ HERE = Node("here", os.getpid())
 
 
 def program(folder: Path, name: str, text: str) -> None:
-    """A program of this name, first on the PATH of `installed`."""
+    """Write a program of this name, first on the PATH of `installed`."""
     path = folder / name
     path.write_text(text)
     path.chmod(0o755)
 
 
 def installed(folder: Path, monkeypatch: pytest.MonkeyPatch, **programs: str) -> Path:
-    """`mnexec -a PID COMMAND` just runs COMMAND; `programs` are Python texts by name."""
+    """`nsenter` and `mnexec` just run the command after their options; `programs` are Python texts by name."""
     folder.mkdir(exist_ok=True)
+    program(folder, "nsenter", '#!/bin/sh\nshift 3\nexec "$@"\n')
     program(folder, "mnexec", '#!/bin/sh\nshift 2\nexec "$@"\n')
     for name, text in programs.items():
         program(folder, name, f"#!{sys.executable} -IS\n{text}")

@@ -34,10 +34,10 @@ def test_a_tool_runs_to_its_end() -> None:
 
 
 def test_a_tool_enters_the_namespace_of_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "bin" / "mnexec").write_text('#!/bin/sh\necho "$@"\n')
+    (tmp_path / "bin" / "nsenter").write_text('#!/bin/sh\necho "$@"\n')
     assert (
         tool_processes.run(tool_processes.Node("vm", 4711), ["ping", "-c", "1"], timeout=20).stdout
-        == "-a 4711 ping -c 1\n"
+        == "--target 4711 --uts mnexec -a 4711 ping -c 1\n"
     )
 
 

@@ -14,8 +14,9 @@ from experiments.workload import vm_join
 from experiments.workload.vm_join import Answer
 from hoverboard.contract.errors import MeasurementError, RunError
 from tests.unit.experiments.fake_testbed import FakeTestbed
+from topologies.changes import placement
 from topologies.run.testbed import Testbed
-from topologies.spec import placement, schema
+from topologies.spec import schema
 from topologies.spec.topology import Topology, VMSpec
 
 TOPOLOGY = schema.from_keys(

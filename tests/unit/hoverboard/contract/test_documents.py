@@ -11,7 +11,10 @@ from pydantic import ValidationError
 from hoverboard.contract import change_documents, document_schemas
 from hoverboard.contract.document_schemas import DOCUMENTS, SCHEMAS, check
 
-ADDED = {"name": "late", "network": "blue", "ip": "10.0.0.9", "host": "h2", "mac": "02:00:00:00:00:01"}
+ADDED = {
+    "name": "late", "network": "blue", "ip": "10.0.0.9", "host": "h2", "mac": "02:00:00:00:00:01", "tags": ["web"],
+    "rate_bps": None,
+}  # fmt: skip
 
 
 def test_the_shipped_schemas_are_those_of_the_types() -> None:

@@ -68,6 +68,7 @@ def test_imported_classes_are_not_the_files_own(write):
         class Mine(ConfiguredStage[Config]):
             name = "mine"
             Config = Config
+            def process(self, batch): return batch
         """
     )
     registry = Registry()
@@ -147,6 +148,7 @@ def test_a_strange_number_of_samples(write):
         "from hoverboard.coprocessor.stage import ConfiguredStage",
         "class Look(ConfiguredStage):",
         "    name = 'look'",
+        "    def process(self, batch): return batch",
     ]
     path = write("\n".join([*text, "    @classmethod", "    def sampling(cls, config, direction): return 'many'"]))
     with pytest.raises(InputError, match="'many'"):

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from hoverboard.contract.errors import SwitchError
-from hoverboard.vswitch.counters import drops_by_reason, ofctl, parse_drops
 from hoverboard.vswitch.meters import Meters
 from hoverboard.vswitch.ovs import Ovs, openflow_ports
 from tests.unit.hoverboard.fake_commands import FakeCommands
@@ -29,16 +28,22 @@ system@ovs-system: hit:0 missed:0
 """
 
 
+def write_pid_file(directory: Path, pid: int = 77) -> Path:
+    """Write the pid file of a vswitchd; its control socket."""
+    (directory / "ovs-vswitchd.pid").write_text(f"{pid}\n")
+    return directory / f"ovs-vswitchd.{pid}.ctl"
+
+
 class Vswitchd:
     """A control socket that answers each command from `answers`: a text, or an error; None: breaks the connection."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, directory: Path) -> None:
+        self.path = write_pid_file(directory)
         self.answers: dict[str, str | Exception | None] = {}
         self.asked: list[list[str]] = []
         self.connections = 0
         self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind(str(path))
+        self._listener.bind(str(self.path))
         self._listener.listen()
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
@@ -79,7 +84,7 @@ def switch(tmp_path: Path) -> Ovs:
 
 @pytest.fixture
 def vswitchd(tmp_path: Path, switch: Ovs) -> Iterator[Vswitchd]:
-    made = Vswitchd(tmp_path / "vswitchd.ctl")
+    made = Vswitchd(tmp_path)
     yield made
     made.close(switch)
 
@@ -140,7 +145,7 @@ def test_a_nudge_is_a_harmless_question(switch: Ovs, vswitchd: Vswitchd) -> None
 
 
 @pytest.mark.parametrize(
-    ("there", "down"), [([], "ovsdb-server"), (["db.sock"], "ovs-vswitchd"), (["vswitchd.ctl"], "ovsdb-server")]
+    ("there", "down"), [([], "ovsdb-server"), (["db.sock"], "ovs-vswitchd"), (["ovs-vswitchd.77.ctl"], "ovsdb-server")]
 )
 def test_the_process_that_is_down_is_named_before_anything_is_asked(switch: Ovs, there: list[str], down: str) -> None:
     listeners = []
@@ -157,8 +162,8 @@ def test_the_process_that_is_down_is_named_before_anything_is_asked(switch: Ovs,
 
 def test_a_switch_that_is_there_is_reachable(switch: Ovs) -> None:
     listeners = [socket.socket(socket.AF_UNIX) for _ in range(2)]
-    for listener, name in zip(listeners, ("db.sock", "vswitchd.ctl"), strict=True):
-        listener.bind(str(switch.directory / name))
+    for listener, path in zip(listeners, (switch.directory / "db.sock", write_pid_file(switch.directory)), strict=True):
+        listener.bind(str(path))
         listener.listen()
     switch.check_reachable()
     for listener in listeners:
@@ -268,7 +273,8 @@ def test_the_integration_bridge_fails_secure_and_knows_its_controllers(switch: O
         "set open_vswitch . other_config:n-handler-threads=1 other_config:n-revalidator-threads=1 "
         "other_config:max-revalidator=2000",
         "--may-exist add-br br-int",
-        "set bridge br-int datapath_type=netdev fail-mode=secure protocols=OpenFlow14 "
+        "set bridge br-int datapath_type=netdev fail-mode=secure "
+        "protocols=OpenFlow10,OpenFlow13,OpenFlow14,OpenFlow15 "
         "other-config:datapath-id=00000000ac100001 other-config:disable-in-band=true",
         "--may-exist add-port br-int gnv",
         "set interface gnv type=geneve ofport_request=1 options:remote_ip=flow options:key=flow "
@@ -292,33 +298,21 @@ def test_the_physical_bridge_holds_the_uplink_and_the_underlay_address(switch: O
     assert joined(commands.calls("ip")) == ["address replace 172.16.0.1/16 dev br-phy", "link set br-phy up"]
 
 
+def test_a_switch_is_told_the_macs_of_its_neighbours(switch: Ovs, vswitchd: Vswitchd) -> None:
+    vswitchd.answers = {"tnl/neigh/set": "OK"}
+    switch.set_neighbours(["172.16.0.2", "172.16.255.1"])
+    assert vswitchd.asked == [
+        ["tnl/neigh/set", "br-phy", "172.16.0.2", "02:fa:ac:10:00:02"],
+        ["tnl/neigh/set", "br-phy", "172.16.255.1", "02:fa:ac:10:ff:01"],
+    ]
+
+
 def test_a_physical_bridge_that_is_not_there_is_an_error(switch: Ovs, commands: FakeCommands) -> None:
     commands.put("ip", error='Cannot find device "br-phy"\n', code=1)
     with pytest.raises(SwitchError, match='ip address replace: Cannot find device "br-phy"') as caught:
         switch.address_physical_bridge("172.16.0.1/16")
     assert caught.value.where == str(switch.directory)
     assert len(commands.calls("ip")) == 1
-
-
-# --- counters ---------------------------------------------------------------------------------------------
-
-
-def test_counters_are_asked_of_the_management_socket(commands: FakeCommands) -> None:
-    commands.put("ovs-ofctl", "flows\n")
-    assert ofctl("dump-flows", "unix:/x/br-int.mgmt") == "flows\n"
-    assert joined(commands.calls("ovs-ofctl")) == ["-O OpenFlow14 dump-flows unix:/x/br-int.mgmt"]
-    commands.put("ovs-ofctl", error="no socket\n", code=1)
-    with pytest.raises(SwitchError, match="ovs-ofctl dump-flows: no socket") as caught:
-        ofctl("dump-flows", "unix:/x/br-int.mgmt")
-    assert caught.value.where == "unix:/x/br-int.mgmt"
-
-
-def test_drops_are_summed_by_reason_and_what_forwards_is_none() -> None:
-    flow = " cookie={:#x}, duration=1s, table=0, n_packets={}, n_bytes=9, priority=0 actions=drop\n"
-    lines = [(0x101 << 48, 3), (0x101 << 48 | 7 << 24, 4), (0x102 << 48, 0), (0x5 << 48, 9), (0xFFFF << 48, 1)]
-    by_flow = parse_drops("".join(flow.format(*line) for line in lines))
-    assert by_flow == {0x101 << 48: 3, 0x101 << 48 | 7 << 24: 4}
-    assert drops_by_reason(by_flow) == {"unknown-port": 7}
 
 
 # --- meters -----------------------------------------------------------------------------------------------

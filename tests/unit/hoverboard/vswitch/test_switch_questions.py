@@ -45,7 +45,7 @@ class RealSwitch:
 
     def __init__(self, directory: Path) -> None:
         self.ovs = Ovs(directory)
-        self.vswitchd = Vswitchd(directory / "vswitchd.ctl")
+        self.vswitchd = Vswitchd(directory)
         self.bridge = Bridge(directory / f"{BRIDGE}.mgmt")
         self.questions = OvsQuestions(self.ovs)
         self._there = True

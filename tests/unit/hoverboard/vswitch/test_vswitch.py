@@ -75,7 +75,7 @@ def test_no_verdict_is_an_error():
             Change(None, 7, IPv4Network("10.0.0.2"), IPv4Network("10.0.0.3")),
         ),
         (" event=DELETED reason=delete table=0 cookie=0x1 in_port=100", Change(100)),
-        (" event=MODIFIED table=10 cookie=0 tun_id=0x9", Change(None, 9)),
+        (" event=MODIFIED table=10 cookie=0 tun_id=0x9", Change(tun_id=9)),
         (
             " event=ADDED table=40 cookie=0 metadata=0x7,nw_dst=10.0.0.0/24",
             Change(None, 7, None, IPv4Network("10.0.0.0/24")),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import subprocess
 import tempfile
@@ -124,6 +125,27 @@ def test_each_role_is_started_with_its_command_and_its_log(world: World) -> None
     assert [one.name for one in world.directory.iterdir()] == ["control"]
     assert (folder.stat().st_mode & 0o777, list(folder.iterdir())) == (0o700, [])
     world.plane.start()  # the folders may be there
+
+
+def test_why_a_process_died_is_told_by_its_own_words_or_by_its_end(world: World) -> None:
+    world.supervise()
+    role, other = world.roles["vm-controller-0-0"], world.roles["front-end-0"]
+    assert world.plane.why_ended(role) is None
+    pid = world.process(role.name).pid
+    reason = {"pid": pid, "reason": "mine.py:7: Mine.vm_flows() raised ValueError: no"}
+    (world.directory / "control" / f"{role.name}.crash").write_text(json.dumps(reason))
+    assert world.plane.crashed(role, pid) == reason["reason"]
+    world.kill(role.name, 1)
+    world.kill(other.name, 1)
+    rows = {row["what"]: row["why"] for row in world.supervisor.status()["processes"]}
+    assert rows == {role.name: reason["reason"], other.name: "SIGKILL"}
+    assert world.plane.crashed(role, world.process(role.name).pid) is None  # the words of the one before
+
+
+def test_an_exit_code_leads_to_the_log(world: World) -> None:
+    world.launcher.ends_at_once = True
+    world.plane.start()
+    assert world.plane.why_ended(world.roles["front-end-0"]) == "exit code 0, see front-end-0.log"
 
 
 def test_etcd_has_a_folder_of_its_own(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from pathlib import Path
 
 from topologies.processes.marks import VARIABLE, Machine, Mark
@@ -85,10 +86,16 @@ class FakeProc:
     def own_namespace(self) -> int:
         return MACHINE
 
+    def own_host_name(self) -> int:
+        return -MACHINE
+
     def alive(self, process: Process) -> bool:
         return self.machine.alive(process)
 
     def namespace(self, process: Process) -> int | None:
+        raise NotImplementedError
+
+    def hold(self, process: Process, stack: ExitStack) -> set[int]:
         raise NotImplementedError
 
     def members(self, namespaces: set[int]) -> list[Process]:

@@ -92,6 +92,30 @@ def test_a_condition_counts_that_holds_at_the_last_look(clock: Clock) -> None:
     assert looks == []
 
 
+def test_who_waits_for_work_waits_as_long_as_it_goes_on(clock: Clock) -> None:
+    # It works at 2 % of a CPU for 1,000 seconds, then hangs.
+    def work() -> float:
+        return min(clock.now - START, 1000.0) * 0.02
+
+    wait_for(lambda: clock.now > START + 900.0, 60.0, nothing, work=work, longest=1800.0)
+    clock.now = START
+    with pytest.raises(RunError, match=r"after 10[0-9][0-9] s: it does not serve"):
+        wait_for(lambda: False, 60.0, nothing, work=work, longest=1800.0)
+    assert START + 1060.0 <= clock.now < START + 1140.0
+
+
+def test_work_that_never_ends_is_given_up_at_last(clock: Clock) -> None:
+    with pytest.raises(RunError, match="it does not serve"):
+        wait_for(lambda: False, 60.0, nothing, work=lambda: clock.now, longest=600.0)
+    assert START + 600.0 <= clock.now < START + 670.0
+
+
+def test_a_process_that_hangs_is_given_up_at_the_time_out(clock: Clock) -> None:
+    with pytest.raises(RunError, match="after 60 s: it does not serve"):
+        wait_for(lambda: False, 60.0, nothing, work=lambda: 7.0, longest=600.0)
+    assert clock.now < START + 61.0
+
+
 def test_a_condition_may_give_up_by_itself(clock: Clock) -> None:
     def gone() -> bool:
         raise KeyError("gone")

@@ -6,13 +6,15 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from hoverboard.contract.errors import RunError
 from tests.unit.topologies.real_processes import open_files
-from topologies.processes.launcher import Launcher, python
+from topologies.processes.launcher import Launcher, end_of, python
 from topologies.processes.ledger import Ledger, kill_all
 from topologies.processes.process_table import LinuxProcesses
 from topologies.processes.run_directory import RunDirectory
@@ -25,6 +27,11 @@ shift
 [ "$1" = sleep ] || shift
 exec "$@"
 """
+_NSENTER = """#!/bin/sh
+echo "nsenter $*"
+shift 3
+exec "$@"
+"""
 
 
 @pytest.fixture
@@ -34,9 +41,11 @@ def launcher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Launch
     directory.lock.touch()
     ledger = Ledger(directory)
     ledger.create(LinuxProcesses())
-    program = tmp_path / "mnexec"
-    program.write_text(_MNEXEC)
-    program.chmod(0o755)
+    for name, text in (("mnexec", _MNEXEC), ("nsenter", _NSENTER)):
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    # A namespace for a host name needs root; the system ring makes real ones.
+    monkeypatch.setattr("topologies.processes.launcher.host_name", lambda name: nullcontext())
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     made = Launcher(ledger)
     yield made
@@ -93,9 +102,23 @@ def test_the_environment_is_ours_and_what_is_given(launcher: Launcher, monkeypat
         assert output(launcher.start(say, "a shell", "shell", env=env, stdout=subprocess.PIPE)) == said
 
 
-def test_a_process_in_the_namespaces_of_another_is_started_by_mnexec(launcher: Launcher) -> None:
+def test_how_a_child_has_ended_is_its_signal_or_its_exit_code(launcher: Launcher) -> None:
+    child = launcher.start(["/bin/sleep", "60"], "a sleeper", "shell")
+    assert end_of(child) is None
+    child.kill()
+    child.wait()
+    assert end_of(child) == "SIGKILL"
+    child.returncode = -99
+    assert end_of(child) == "signal 99"
+    failed = launcher.start(["/bin/false"], "a failure", "shell")
+    failed.wait()
+    assert end_of(failed) == "exit code 1"
+
+
+def test_a_process_in_the_namespaces_of_another_is_started_by_nsenter_and_mnexec(launcher: Launcher) -> None:
     child = launcher.start(["/bin/echo", "hello"], "a shell", "shell", netns_pid=77, stdout=subprocess.PIPE)
-    assert output(child) == "mnexec -a 77\nhello\n"
+    entered = "nsenter --target 77 --uts mnexec -a 77 /bin/echo hello\nmnexec -a 77\n"
+    assert output(child) == f"{entered}hello\n"
 
 
 def test_a_namespace_is_there_when_its_pid_has_been_said(launcher: Launcher) -> None:
@@ -111,6 +134,15 @@ def test_a_namespace_is_there_when_its_pid_has_been_said(launcher: Launcher) -> 
 def test_a_missing_namespace_is_reported_with_its_exit_code(launcher: Launcher) -> None:
     launcher.ledger.directory.closing.touch()
     with pytest.raises(RunError, match="no namespace for h1: exit code 125"):
+        launcher.namespace("h1")
+
+
+def test_a_namespace_that_does_not_come_is_not_waited_for_without_an_end(
+    launcher: Launcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mnexec").write_text("#!/bin/sh\nexec sleep 60\n")
+    monkeypatch.setattr("topologies.processes.launcher._NAMESPACE_TIMEOUT", 0.2)
+    with pytest.raises(RunError, match=r"no namespace for h1 after 0.2 s: mnexec hangs\n  -> check that"):
         launcher.namespace("h1")
 
 
@@ -142,7 +174,28 @@ def test_our_own_modules_are_found_where_this_package_is(monkeypatch: pytest.Mon
     root = str(Path(__file__).resolve().parents[4])
     monkeypatch.delenv("PYTHONPATH", raising=False)
     assert python("controllers", "--dir", "/x") == [
-        "env", f"PYTHONPATH={root}", sys.executable, "-m", "controllers", "--dir", "/x",
+        "env", "--unset=PYTHONHOME", f"PYTHONPATH={root}",
+        sys.executable, "-P", "-s", "-m", "controllers", "--dir", "/x",
     ]  # fmt: skip
-    monkeypatch.setenv("PYTHONPATH", f"/a:{root}::/b:/a")
-    assert python("controllers")[1] == f"PYTHONPATH={root}:/a:/b"
+    monkeypatch.setenv("PYTHONPATH", f"/a:{root}:::.:here:../b:/b:/a")
+    assert python("controllers")[2] == f"PYTHONPATH={root}:/a:/b"
+
+
+def test_what_a_process_ignores_its_children_do_not_get(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("PYTHON")]:
+        monkeypatch.delenv(name)
+    for name in ("PYTHONPATH", "PYTHONPYCACHEPREFIX"):
+        monkeypatch.setenv(name, "/a")
+    monkeypatch.setattr(sys, "flags", SimpleNamespace(ignore_environment=1))
+    root = str(Path(__file__).resolve().parents[4])
+    assert python("controllers")[:4] == [
+        "env", "--unset=PYTHONPATH", "--unset=PYTHONPYCACHEPREFIX", f"PYTHONPATH={root}",
+    ]  # fmt: skip
+
+
+def test_a_process_starts_in_the_root_directory_and_keeps_its_files_private(launcher: Launcher, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    script = f"pwd; umask; echo >{tmp_path}/made"
+    launcher.forget(launcher.start(["/bin/sh", "-c", script], "a", "shell", log=log))
+    assert log.read_text() == "/\n0077\n"
+    assert (tmp_path / "made").stat().st_mode & 0o777 == 0o600

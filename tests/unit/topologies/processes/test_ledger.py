@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
 import tempfile
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -22,9 +24,10 @@ MACHINE = 1  # inode of the machine's own namespace
 
 
 class FakeProcesses:
-    """A process table: pid -> (start time, namespace). Immortal ones outlive SIGKILL.
+    """A process table: pid -> (start time, network namespace). Immortal ones outlive SIGKILL.
 
     Attributes:
+        host_names: pid -> UTS namespace, where it is not that of the network namespace.
         killed: pids, in order.
         timeouts: how long each wait was to be at most.
     """
@@ -33,6 +36,7 @@ class FakeProcesses:
         self.boot = boot
         self.machine = MACHINE
         self.table: dict[int, tuple[int, int]] = {}
+        self.host_names: dict[int, int] = {}
         self.immortal: set[int] = set()
         self.killed: list[int] = []
         self.timeouts: list[float] = []
@@ -43,14 +47,28 @@ class FakeProcesses:
     def own_namespace(self) -> int:
         return self.machine
 
+    def own_host_name(self) -> int:
+        return -self.machine
+
     def alive(self, process: Process) -> bool:
         return self.table.get(process.pid, (None, 0))[0] == process.start
 
     def namespace(self, process: Process) -> int | None:
         return self.table[process.pid][1] if self.alive(process) else None
 
+    def hold(self, process: Process, stack: ExitStack) -> set[int]:
+        return self.namespaces(process)
+
+    def namespaces(self, process: Process) -> set[int]:
+        """The UTS namespace that belongs to a network namespace has the same number, below zero."""
+        if not self.alive(process):
+            return set()
+        inode = self.table[process.pid][1]
+        return {inode, self.host_names.get(process.pid, -inode)}
+
     def members(self, namespaces: set[int]) -> list[Process]:
-        return [Process(pid, start) for pid, (start, inode) in self.table.items() if inode in namespaces]
+        known = [Process(pid, start) for pid, (start, _) in self.table.items()]
+        return [process for process in known if self.namespaces(process) & namespaces]
 
     def send(self, process: Process, number: signal.Signals) -> None:
         assert number is signal.SIGKILL
@@ -101,30 +119,62 @@ def test_strangers_in_a_namespace_of_the_run_go_too(directory: RunDirectory) -> 
     assert set(processes.table) == {30}
 
 
-class Forking(FakeProcesses):
-    """The process 20 had forked, unseen, before it was killed; with `forever` so does each child."""
+def test_a_process_in_a_network_namespace_of_its_own_is_found_by_its_host_name(directory: RunDirectory) -> None:
+    processes = FakeProcesses()
+    ledger = begin(directory, processes)
+    processes.table = {10: (100, 77), 20: (200, 99), 30: (300, 99)}
+    processes.host_names = {20: -77}
+    ledger.record_process(Process(10, 100), "namespace of blue-1", "namespace")
+    kill_all(directory, processes)
+    assert set(processes.table) == {30}
 
-    forever = False
+
+def test_nodes_of_an_earlier_version_have_the_host_name_of_the_machine(directory: RunDirectory) -> None:
+    processes = FakeProcesses()
+    ledger = begin(directory, processes)
+    head = {key: value for key, value in ledger.head().items() if key != "uts"}
+    directory.ledger.write_text(json.dumps(head) + "\n")
+    processes.table = {10: (100, 77), 20: (200, 77), 30: (300, 99)}
+    processes.host_names = dict.fromkeys((10, 20, 30), -50)  # `down` itself runs in another
+    ledger.record_process(Process(10, 100), "namespace of blue-1", "namespace")
+    kill_all(directory, processes)
+    assert set(processes.table) == {30}
+
+
+class Forking(FakeProcesses):
+    """The process 20 had forked, unseen, before it was killed; so had the first `children` that it forked."""
+
+    children = 1
 
     def send(self, process: Process, number: signal.Signals) -> None:
+        runs = self.alive(process)
         super().send(process, number)
-        if process.pid == 20 or (self.forever and process.pid > 20 and 77 in {n for _, n in self.table.values()}):
+        if runs and 20 <= process.pid < 20 + self.children:
             self.table[process.pid + 1] = (process.start + 1, 77)
 
 
-@pytest.mark.parametrize("forever", [False, True])
-def test_a_process_forked_while_we_looked_is_found_by_its_namespace(directory: RunDirectory, forever: bool) -> None:
+@pytest.mark.parametrize("children", [1, 10])
+def test_a_process_forked_while_we_looked_is_found_by_its_namespace(directory: RunDirectory, children: int) -> None:
     processes = Forking()
-    processes.forever = forever
+    processes.children = children
     ledger = begin(directory, processes)
     processes.table = {10: (100, 77), 20: (200, 77)}
     ledger.record_process(Process(10, 100), "namespace of blue-1", "namespace")
     killed = kill_all(directory, processes)
-    assert 10 not in processes.table
-    assert forever or not processes.table
-    # A program that starts processes without end loses its namespace after some rounds.
-    assert len(processes.killed) == (7 if forever else 3)
-    assert killed[-1] == "namespace of blue-1"
+    assert processes.table == {}
+    # A program that starts many processes loses who keeps its namespace after some rounds; it is found nevertheless.
+    assert killed.index("namespace of blue-1") == (2 if children == 1 else 6)
+
+
+def test_a_program_that_forks_without_end_is_told(directory: RunDirectory) -> None:
+    processes = Forking()
+    processes.children = 1000
+    ledger = begin(directory, processes)
+    processes.table = {10: (100, 77), 20: (200, 77)}
+    ledger.record_process(Process(10, 100), "namespace of blue-1", "namespace")
+    with pytest.raises(RunError, match="start others faster than they are killed"):
+        kill_all(directory, processes)
+    assert directory.ledger.exists()
 
 
 def test_strangers_are_named_by_pid_and_what_is_recorded_by_its_name(directory: RunDirectory) -> None:

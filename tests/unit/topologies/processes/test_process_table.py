@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
@@ -14,7 +15,7 @@ import pytest
 
 from tests.unit.topologies.real_processes import Children, open_files
 from tests.waiting import until
-from topologies.processes.process_table import LinuxProcesses, Process, identified, start_time
+from topologies.processes.process_table import LinuxProcesses, Process, cpu_seconds, identified, start_time
 
 START = 1_000_003.0
 TABLE = LinuxProcesses()
@@ -54,6 +55,16 @@ def gone(children: Children) -> Process:
 def later(process: Process) -> Process:
     """Another process that has the same pid at another time."""
     return Process(process.pid, process.start + 1)
+
+
+def test_cpu_time_is_counted_in_seconds(tmp_path: Path) -> None:
+    (tmp_path / "7").mkdir()
+    (tmp_path / "7" / "stat").write_text(f"7 (a (b) c) R {' '.join(map(str, range(4, 60)))}\n")
+    ticks = os.sysconf("SC_CLK_TCK")
+    assert cpu_seconds(7, tmp_path) == (14 + 15) / ticks
+    assert cpu_seconds(8, tmp_path) == cpu_seconds(None) == 0.0
+    before = cpu_seconds(os.getpid())
+    until(lambda: cpu_seconds(os.getpid()) > before, 20.0, "our own work is not counted")
 
 
 # --- who is who -----------------------------------------------------------------------------------------
@@ -111,6 +122,13 @@ def test_a_child_is_in_our_own_namespace(children: Children) -> None:
     process = process_of(children.start())
     assert TABLE.own_namespace() == os.stat(f"/proc/{os.getpid()}/ns/net").st_ino
     assert TABLE.namespace(process) == TABLE.own_namespace()
+    assert TABLE.own_host_name() == os.stat(f"/proc/{os.getpid()}/ns/uts").st_ino
+    before = open_files()
+    with contextlib.ExitStack() as stack:
+        assert TABLE.hold(process, stack) == {TABLE.own_namespace(), TABLE.own_host_name()}
+        assert len(open_files()) == len(before) + 2
+        assert TABLE.hold(later(process), stack) == TABLE.hold(NEVER, stack) == set()
+    assert open_files() == before
     assert TABLE.namespace(later(process)) is None
     for other in (zombie(children), gone(children), NEVER):
         assert TABLE.namespace(other) is None
@@ -128,6 +146,8 @@ def test_a_process_that_may_not_be_looked_into_is_in_no_namespace(
     with monkeypatch.context() as patched:
         patched.setattr(os, "stat", refuse)
         assert TABLE.namespace(myself) is None
+        with contextlib.ExitStack() as stack:
+            assert TABLE.hold(myself, stack) == set()
 
 
 def process_of_pid(pid: int) -> Process:
@@ -138,11 +158,24 @@ def process_of_pid(pid: int) -> Process:
 
 def test_the_members_of_a_namespace_are_the_processes_in_it_that_run(children: Children) -> None:
     process, ended = process_of(children.start()), zombie(children)
-    members = TABLE.members({TABLE.own_namespace()})
+    members = list(TABLE.members({TABLE.own_namespace()}))
     assert process in members
+    assert process in TABLE.members({TABLE.own_host_name()})
     assert process_of_pid(os.getpid()) in members
     assert ended.pid not in {member.pid for member in members}
-    assert TABLE.members({1}) == []
+    assert list(TABLE.members({1})) == []
+
+
+def test_a_process_that_ended_before_it_was_looked_at_may_have_started_another(
+    children: Children, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = process_of(children.start())
+    looks = [["1", "net", str(NEVER.pid)], [str(NEVER.pid), str(process.pid)], ["9"]]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "listdir", lambda path: looks.pop(0))
+        assert list(TABLE.members({TABLE.own_namespace()}))[-1] == process
+    assert looks == [["9"]]
 
 
 # --- signals --------------------------------------------------------------------------------------------

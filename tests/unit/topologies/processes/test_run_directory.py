@@ -239,7 +239,7 @@ def test_a_run_without_its_ledger_is_told_from_one_that_is_not_there(directory: 
 
 def test_socket_paths_that_are_too_long_are_refused() -> None:
     directory = RunDirectory.of("r", Path("/s"))
-    rest = len(str(directory.node("") / "x" / "br-int.snoop")) - 1
+    rest = len(str(directory.node("") / "x" / "ovs-vswitchd.1234567.ctl")) - 1
     directory.check_socket_paths([])
     directory.check_socket_paths(["h1", "h" * (107 - rest), "h2"])
     with pytest.raises(InputError, match="longer than a Unix socket's path may be") as refused:

@@ -68,10 +68,20 @@ def test_what_dies_is_started_again_at_once_and_shown(world: World) -> None:
     assert (status["watched"], status["restarts"], status["down"]) == (1, 1, 0)
     row = world.row()
     assert re.fullmatch(r"restarted at \d\d:\d\d:\d\d in 0\.000 s", row.pop("last"))
-    assert row == {"what": "ovs-vswitchd", "server": "h1", "state": "up", "restarts": 1}
+    assert re.fullmatch(r"\d\d:\d\d:\d\d", row.pop("died_at"))
+    assert row == {"what": "ovs-vswitchd", "server": "h1", "state": "up", "restarts": 1, "why": None}
     world.kill(patient, 2)
     assert world.ledger.records[1]["number"] == 2
     until(lambda: len(world.clock.registered) == 2)  # the process, and what wakes the supervisor
+
+
+def test_why_it_died_is_shown_also_when_it_runs_again(world: World) -> None:
+    patient = world.watch()
+    watched = world.supervisor._all[0]
+    watched.why = lambda: "exit code 1"
+    world.kill(patient, 1)
+    assert world.row()["why"] == "exit code 1"
+    assert world.row()["last"].startswith("restarted at ")
 
 
 def test_a_restart_is_recorded_before_it_is_made_and_its_time_is_shown(world: World) -> None:

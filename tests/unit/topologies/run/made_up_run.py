@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +13,7 @@ from topologies.processes.process_table import LinuxProcesses
 from topologies.processes.run_directory import RunDirectory, RunLock
 from topologies.run.run import Run
 from topologies.spec import schema
-from topologies.spec.topology import VMSpec
+from topologies.spec.topology import Topology, VMSpec, to_entities
 
 TOPOLOGY = schema.from_keys(
     {"hosts": 2, "networks": [{"name": "blue", "vni": 7, "subnet": "10.0.0.0/24", "vms": 2}]}, name="made-up"
@@ -38,25 +39,34 @@ class World:
     Attributes:
         done: what was made, plugged, dropped, sent or ended, in order.
         unpluggable: VMs whose host does not take them.
+        entities: the intent, as it was sent.
         refuses: the error of the fabric manager for each change; None: it accepts it.
+        known: the VMs whose names nodes know, after each change.
+        disk_full: names cannot be written.
     """
 
     def __init__(self, state: Path) -> None:
         self.done: list[tuple[str, str]] = []
         self.unpluggable: set[str] = set()
         self.refuses: Exception | None = None
+        self.known: list[list[str]] = []
+        self.disk_full = False
         self.directory = RunDirectory.of("made-up", state)
         lock = RunLock.try_take(self.directory, create=True)
         assert lock is not None
         self.run = run = Run(self.directory, lock, TOPOLOGY, ControlLayout(), "netdev")
         run.cluster.close()
         self.nics: dict[str, Nic] = {}
+        self.entities = {(one.TYPE, one.name): one for one in to_entities(TOPOLOGY)}
         made_up: dict[str, Any] = {
             "network": SimpleNamespace(
+                files=SimpleNamespace(follow=self._follow),
                 nics=self.nics, make_node=self._record("node"), make_nic=self._make_nic, drop_vm=self._drop,
+                unplug_vm=lambda name: None, end_vms=lambda names: [self._drop(name) for name in names],
                 node=lambda name: SimpleNamespace(pid=len(name)), close=lambda: self.done.append(("close", "network")),
             ),
             "cluster": SimpleNamespace(
+                entities=self.entities, set_offload=self._set_offload,
                 upsert=self._request("upsert"), remove=self._request("remove"), withdraw=self._record("withdraw"),
                 client=SimpleNamespace(diff=lambda remove: [self._request("forget")(one) for one in remove]),
                 program_state=lambda: SimpleNamespace(joined=2), wait_joined=lambda *_: True,
@@ -69,6 +79,16 @@ class World:
         run.launcher.ledger.create(LinuxProcesses())
         run.finish_start()
 
+    def _set_offload(self, topology: Topology) -> None:
+        if self.refuses is not None:
+            raise self.refuses
+        self.done.append(("offload", str(topology.offload_threshold)))
+
+    def _follow(self, topology: Topology) -> None:
+        if self.disk_full:
+            raise OSError(errno.ENOSPC, "no space left")
+        self.known.append([vm.name for vm in topology.vms])
+
     def _record(self, verb: str) -> Any:
         return lambda spec: self.done.append((verb, spec.name))
 
@@ -77,6 +97,10 @@ class World:
             if self.refuses is not None:
                 raise self.refuses
             self.done.append((verb, entity.name))
+            if verb == "upsert":
+                self.entities[entity.TYPE, entity.name] = entity
+            elif verb == "remove":
+                self.entities.pop((entity.TYPE, entity.name), None)
 
         return request
 

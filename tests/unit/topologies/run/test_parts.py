@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from hoverboard.contract.errors import InputError
 from hoverboard.contract.packets import internet_checksum
 from hoverboard.rpc.errors import error_from_json, error_to_json
+from topologies.changes.placement import plan_vm
 from topologies.emulation.ping import echo_request, is_reply
 from topologies.processes.phases import PhaseClock, PhaseEvent
 from topologies.processes.signals import defer_signals
 from topologies.run.status import add_counters
 from topologies.spec import schema
 from topologies.spec.faults import Fault, TopologyFileError
-from topologies.spec.placement import plan_vm
 
 
 def test_a_new_vm_gets_the_next_name_and_address_on_the_emptiest_host() -> None:
@@ -107,6 +107,19 @@ def test_a_phase_tells_its_beginning_its_steps_and_its_end() -> None:
         step()
     assert [(event.done, event.total) for event in events] == [(0, 2), (1, 2), (2, 2), (2, 2)]
     assert clock.seconds.keys() == {"nodes"}
+
+
+def test_what_takes_long_is_told_in_the_phase_that_it_holds_up() -> None:
+    events: list[PhaseEvent] = []
+    clock = PhaseClock(events.append)
+    clock.note("before the first phase")
+    with clock.phase("hosts", 2) as step:
+        step()
+        clock.note("compiling, 5 s so far")
+        step()
+    assert [(event.done, event.note) for event in events] == [
+        (0, ""), (1, ""), (1, "compiling, 5 s so far"), (2, ""), (2, ""),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

@@ -15,12 +15,12 @@ import pytest
 from hoverboard.contract.errors import InputError, RunError
 from tests.unit.topologies.real_processes import Children, open_files
 from tests.unit.topologies.run.made_up_run import TOPOLOGY, World
+from topologies.changes import placement
 from topologies.processes import marks
 from topologies.processes.ledger import LostDirectoryError
 from topologies.processes.process_table import identified
 from topologies.processes.run_directory import RunDirectory, is_held
 from topologies.run import run, vm_changes
-from topologies.spec import placement
 
 _DEADLINE = 5.0  # seconds
 
@@ -59,6 +59,16 @@ def test_a_run_has_one_change_at_a_time(world: World) -> None:
         order.append("one")
     thread.join(_DEADLINE)
     assert order == ["one", "other"]
+
+
+def test_nodes_know_the_names_of_a_changed_topology(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    spec = placement.plan_vm(TOPOLOGY, "blue", "new")
+    world.run.replace_topology(lambda present: present.with_vm(spec))
+    assert world.known == [["blue-1", "blue-2", "new"]]
+    world.disk_full = True
+    world.run.replace_topology(lambda present: present.without_vm(spec))
+    assert "do not see all names" in caplog.text
+    assert world.run.topology == TOPOLOGY
 
 
 def test_topologies_that_two_threads_make_of_each_other_are_both_there(world: World) -> None:

@@ -42,6 +42,7 @@ def silent(world: World) -> Iterator[FabricClient]:
 def cluster_of(client: FabricClient) -> Any:
     manager = ClusterManager.__new__(ClusterManager)
     manager.client = client
+    manager._entities = {}
     manager.processes = cast(
         "Any",
         SimpleNamespace(first=SimpleNamespace(process=None), roles=[], layout=SimpleNamespace(processes=False)),

@@ -7,9 +7,10 @@ import struct
 import pytest
 
 from hoverboard.contract.errors import InputError
+from topologies.changes import placement
 from topologies.emulation.ping import echo6_request, is_reply6
 from topologies.emulation.topo import ClusterTopo
-from topologies.spec import placement, schema
+from topologies.spec import schema
 from topologies.spec.topology import to_entities
 
 TEXT = """

@@ -8,7 +8,8 @@ import pytest
 
 from controllers.fm.intent_store import IntentStore
 from hoverboard.contract.entities import FirewallRule, LoadBalancer, Network, Route
-from topologies.spec import placement, schema
+from topologies.changes import placement
+from topologies.spec import schema
 from topologies.spec.topology import Topology, to_entities
 
 FILE = """

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
+import numba
 import pytest
 
+from hoverboard.contract.errors import MachineError
 from hoverboard.fastpath.compiled import compiler
 
 
@@ -24,6 +27,32 @@ def test_a_change_of_any_source_gives_a_new_cache(tmp_path, monkeypatch, changed
     assert compiler._cache_directory() == before
     (tmp_path / changed).write_text("SLOTS = 512\n")
     assert compiler._cache_directory() != before
+
+
+def test_a_cache_that_others_can_write_is_refused(tmp_path, monkeypatch):
+    cache = tmp_path / "new" / "cache"
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(cache))
+    assert compiler._base_of_caches() == cache
+    assert cache.stat().st_mode & 0o777 == 0o700
+    for mode in (0o770, 0o707):
+        cache.chmod(mode)
+        with pytest.raises(MachineError, match="choose the code"):
+            compiler._base_of_caches()
+    cache.chmod(0o755)
+    monkeypatch.setattr(os, "geteuid", lambda: 12345)
+    if cache.stat().st_uid:
+        with pytest.raises(MachineError):
+            compiler._base_of_caches()
+    else:
+        assert compiler._base_of_caches() == cache  # root's, which all users share
+
+
+def test_numba_reads_no_configuration_from_the_current_directory(tmp_path, monkeypatch):
+    (tmp_path / ".numba_config.yaml").write_text("cache_dir: /somewhere\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(numba.config, "CACHE_DIR", "ours")
+    numba.core.config.reload_config()
+    assert numba.config.CACHE_DIR == "ours"
 
 
 def test_no_constant_comes_from_a_module_that_the_cache_does_not_watch():

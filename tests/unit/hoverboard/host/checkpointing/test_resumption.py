@@ -12,6 +12,7 @@ from hoverboard.host.checkpointing.checkpoint import CheckpointSource, Checkpoin
 from hoverboard.host.checkpointing.resumption import Resumption
 from hoverboard.host.control.host_client import HostConfig
 
+NEIGHBOURS = ("172.16.0.2", "172.16.255.1")
 VPORTS = {"blue-1": ("vp100", 100), "blue-2": ("vp101", 101)}
 
 
@@ -35,6 +36,9 @@ class Switch:
 
     def address_physical_bridge(self, address: str) -> None:
         self.asked.append(("address", address))
+
+    def set_neighbours(self, addresses: tuple[str, ...]) -> None:
+        self.asked.append(("neighbours", addresses))
 
     def add_vport(self, name: str, ofport: int, *, vm: str, device: bool) -> int:
         self.asked.append(("add", name, ofport, vm, device))
@@ -136,22 +140,25 @@ MORE_DOORS = (("unix:c2", "tcp:127.0.0.1:6654"), ("unix:c3", "tcp:127.0.0.1:6655
 
 @pytest.mark.parametrize(("dataplane", "uplink"), [("fastpath", None), ("ovs", "up0")])
 def test_a_new_switch_gets_its_bridges(tmp_path: Path, switch: Switch, dataplane: str, uplink: str | None) -> None:
-    resumption(tmp_path, switch, dataplane=dataplane, uplink_device="up0", more_endpoints=MORE_DOORS).configure()
+    new = resumption(
+        tmp_path, switch, dataplane=dataplane, uplink_device="up0", more_endpoints=MORE_DOORS, neighbours=NEIGHBOURS
+    )
+    new.configure()
     controllers = ["tcp:127.0.0.1:6653", "tcp:127.0.0.1:6654", "tcp:127.0.0.1:6655"]
     assert switch.asked == [
         (
             "configure",
             {"datapath_type": "netdev", "underlay_ip": "172.16.0.1", "prefixlen": 16, "controllers": controllers,
-             "versions": ("OpenFlow14",), "uplink_device": uplink},
-        )
+             "uplink_device": uplink},
+        ),
+        *([("neighbours", NEIGHBOURS)] if dataplane == "ovs" else []),
     ]  # fmt: skip
 
 
-def test_a_switch_that_others_program_connects_to_them_alone_by_any_version(tmp_path: Path, switch: Switch) -> None:
+def test_a_switch_that_others_program_connects_to_them_alone(tmp_path: Path, switch: Switch) -> None:
     resumption(tmp_path, switch, more_endpoints=MORE_DOORS, external=True).configure()
     ((_, settings),) = switch.asked
     assert settings["controllers"] == ["tcp:127.0.0.1:6653"]
-    assert {"OpenFlow10", "OpenFlow13", "OpenFlow14"} < set(settings["versions"])
 
 
 def test_a_switch_that_agrees_is_left_as_it_is(resumed: Resumption, switch: Switch) -> None:
@@ -187,13 +194,16 @@ def test_a_port_with_another_number_is_asked_for_again(
 
 @pytest.mark.parametrize("dataplane", ["fastpath", "ovs"])
 def test_a_switch_that_lost_its_bridges_gets_them_again(tmp_path: Path, switch: Switch, dataplane: str) -> None:
-    new = resumption(tmp_path, switch, dataplane=dataplane, uplink_device="up0", resume=True)
+    new = resumption(tmp_path, switch, dataplane=dataplane, uplink_device="up0", resume=True, neighbours=NEIGHBOURS)
     assert new.settle({})
-    assert switch.asked == ([] if dataplane == "fastpath" else [("address", "172.16.0.1/16")])
+    assert switch.asked == (
+        [] if dataplane == "fastpath" else [("address", "172.16.0.1/16"), ("neighbours", NEIGHBOURS)]
+    )
     switch.asked.clear()
     del switch.ports["gnv"]
     assert new.settle({})
-    assert [what for what, *_ in switch.asked] == ["configure"]
+    again = ["configure"] if dataplane == "fastpath" else ["configure", "neighbours"]
+    assert [what for what, *_ in switch.asked] == again
 
 
 def test_a_switch_that_is_away_is_tried_again(

@@ -1,0 +1,1 @@
+"""Checks of what people write: names that do not exist, and classes of their own. Pure."""

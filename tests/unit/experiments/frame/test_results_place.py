@@ -1,0 +1,73 @@
+"""Where results go: looked at before anything is measured, and the error when they cannot be written later."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from experiments.frame import results_place
+from experiments.frame.results_place import check_file, check_folder, writing
+from hoverboard.contract.errors import InputError, MachineError
+
+
+def test_a_folder_that_can_be_made_or_is_there_is_fine_and_nothing_is_made(tmp_path: Path) -> None:
+    check_folder(tmp_path / "a" / "b", 1)
+    check_folder(tmp_path, 1)
+    check_file(tmp_path / "a" / "b.json")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_relative_folder_is_looked_at_below_the_current_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    check_folder(Path("results/x"), 1)
+    (tmp_path / "results").touch()
+    with pytest.raises(InputError, match="results is a file, not a folder"):
+        check_folder(Path("results/x"), 1)
+
+
+@pytest.mark.parametrize("path", ["file", "file/below", "broken/link"])
+def test_a_file_in_the_way_is_told(path: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "broken").symlink_to("nowhere")
+    with pytest.raises(InputError, match=r"--out: .* is a file, not a folder\n  -> give another --out"):
+        check_folder(tmp_path / path, 1)
+
+
+def test_a_folder_in_the_way_of_a_file_is_told(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is a folder, not a file"):
+        check_file(tmp_path)
+
+
+def test_too_little_space_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "statvfs", lambda path: SimpleNamespace(f_bavail=7 << 10, f_frsize=1024))
+    check_folder(tmp_path / "out", 7)
+    with pytest.raises(MachineError, match=r"out: only 7 MiB free, and the results may need 8 MiB\n  -> make room"):
+        check_folder(tmp_path / "out", 8)
+
+
+def test_a_read_only_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def read_only(**_: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(results_place.tempfile, "TemporaryFile", read_only)
+    with pytest.raises(MachineError, match=r"out: cannot be written: read-only file system\n  -> give another --out"):
+        check_folder(tmp_path / "out", 1)
+
+
+def test_an_error_of_writing_names_the_file_and_how_to_go_on(tmp_path: Path) -> None:
+    with pytest.raises(MachineError) as told, writing(tmp_path, lambda: "make room"):
+        raise OSError(errno.ENOSPC, "No space left on device", str(tmp_path / "x.json"))
+    assert str(told.value) == f"{tmp_path}/x.json: cannot be written: no space left on device\n  -> make room"
+    with pytest.raises(MachineError, match=str(tmp_path)), writing(tmp_path, lambda: "make room"):
+        raise OSError(errno.EDQUOT, "Disk quota exceeded")  # write() names no file
+
+
+def test_other_errors_pass(tmp_path: Path) -> None:
+    for error in (BrokenPipeError(errno.EPIPE, "Broken pipe"), OSError(errno.EINVAL, "Invalid"), ValueError("x")):
+        with pytest.raises(type(error)) as passed, writing(tmp_path, lambda: "make room"):
+            raise error
+        assert passed.value is error

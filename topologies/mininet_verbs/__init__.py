@@ -1,0 +1,1 @@
+"""Mininet's verbs on a run, such as `net`, `pingall`, `iperf` and `link`, for the prompt and `HoverboardNet`."""

@@ -1,0 +1,93 @@
+"""Host names of nodes, files that only a node sees, and the command that enters all namespaces of a node.
+
+A node has a network, a mount and a UTS namespace of its own. Nothing here changes the machine's own host name or files.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import socket
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from hoverboard import programs
+from hoverboard.contract.errors import MachineError
+from topologies.namespaces import mount_namespace
+
+_CLONE_NEWUTS = 0x4000000  # linux/sched.h
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def entering(pid: int, *, detached: bool = False) -> list[str]:
+    """The first words of a command that runs in all namespaces of the node that the process `pid` keeps.
+
+    mnexec enters the network and the mount namespace, and stays in the caller's working directory. It knows no UTS
+    namespace, so nsenter enters that one. Both become the command in the end: its pid is the pid of the first.
+
+    Args:
+        pid: the process.
+        detached: without the caller's terminal, as Mininet's `popen` does.
+
+    Raises:
+        MachineError: one of the two is not installed.
+    """
+    for tool, package in (("mnexec", "mininet"), ("nsenter", "util-linux")):
+        if programs.find(tool) is None:
+            raise MachineError(f"{tool} is not installed", next_step=f"apt-get install {package}")
+    return [*entering_uts(pid), "mnexec", "-da" if detached else "-a", str(pid)]
+
+
+def entering_uts(pid: int) -> list[str]:
+    """The first words of a command that runs in the UTS namespace of a node only: it sees the node's host name."""
+    return ["nsenter", "--target", str(pid), "--uts"]
+
+
+@contextlib.contextmanager
+def host_name(name: str) -> Iterator[None]:
+    """Run the block in a new UTS namespace with this host name; processes that the block starts stay in it.
+
+    Only the calling thread enters it.
+
+    Raises:
+        MachineError: the kernel rejects the namespace or the name.
+    """
+    home = os.open("/proc/thread-self/ns/uts", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        _check(_libc.unshare(_CLONE_NEWUTS), f"cannot make a namespace for the host name {name}")
+        try:
+            socket.sethostname(name)
+            yield
+        finally:
+            _check(_libc.setns(home, _CLONE_NEWUTS), "cannot return from the namespace of a host name")
+    finally:
+        os.close(home)
+
+
+def bind_files(pid: int, files: Mapping[Path, Path]) -> None:
+    """Show other files in place of the machine's, read-only, in the mount namespace of a process and nowhere else.
+
+    A target that this machine does not have is left out: nothing can be put in its place without writing to it.
+
+    Args:
+        pid: the process; its mount namespace is a node's own, and has the directories of the run.
+        files: target -> the file that is seen there. Its content may change later, and its name may be removed.
+
+    Raises:
+        MachineError: the process is gone, has the same mount namespace as we, or the kernel rejects a mount.
+    """
+
+    def show() -> None:
+        for target, source in files.items():
+            if target.exists():
+                mount_namespace.bind(source, target, read_only=True)
+
+    mount_namespace.run_inside(pid, show)
+
+
+def _check(result: int, what: str) -> None:
+    if result != 0:
+        raise MachineError(
+            f"{what}: {os.strerror(ctypes.get_errno())}", next_step="run as root, outside of a restricted container"
+        )

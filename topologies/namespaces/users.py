@@ -1,0 +1,29 @@
+"""The command that runs another one as a user of this machine."""
+
+from __future__ import annotations
+
+import difflib
+import pwd
+
+from hoverboard.contract.errors import InputError
+
+
+def as_user(name: str) -> list[str]:
+    """The first words of a command that runs as a user: uid, gid, groups, and the environment of a login.
+
+    setpriv becomes the command in the end. No capability of root is left.
+
+    Args:
+        name: of the user.
+
+    Raises:
+        InputError: this machine has no such user.
+    """
+    try:
+        entry = pwd.getpwnam(name)
+    except (KeyError, ValueError):  # ValueError: a zero byte
+        near = difflib.get_close_matches(name, [one.pw_name for one in pwd.getpwall()], 1)
+        step = f"did you mean {near[0]!r}?" if near else "choose a user of this machine: `getent passwd` lists them"
+        raise InputError(f"this machine has no user {name!r}", where="--as", next_step=step) from None
+    ids = ["--reuid", str(entry.pw_uid), "--regid", str(entry.pw_gid), "--init-groups"]
+    return ["setpriv", *ids, "--inh-caps=-all", "--reset-env"]

@@ -1,0 +1,1 @@
+"""Names in a topology that match nothing: found in entities and in coprocessor stages. Pure."""
