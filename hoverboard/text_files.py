@@ -55,7 +55,7 @@ def read_text(
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"there is no such {noun}", where=str(path), next_step=next_step) from None
     except OSError as error:
-        raise fault(error.strerror or str(error), "give a file that can be read") from error
+        raise fault(error.strerror or str(error), "give a file that can be read") from None
     try:
         mode = stat.S_IFMT(os.fstat(fd).st_mode)
         if mode != stat.S_IFREG and not (pipe and mode == stat.S_IFIFO):
@@ -71,13 +71,13 @@ def read_text(
             f"the pipe did not end within {seconds:g} s", "end the command that writes it, or give a file"
         ) from None
     except OSError as error:
-        raise fault(error.strerror or str(error), "give a file that can be read") from error
+        raise fault(error.strerror or str(error), "give a file that can be read") from None
     finally:
         os.close(fd)
     try:
         return content.decode(errors=errors)
-    except UnicodeDecodeError as error:
-        raise fault("it is not UTF-8 text", "save it in UTF-8") from error
+    except UnicodeDecodeError:
+        raise fault("it is not UTF-8 text", "save it in UTF-8") from None
 
 
 def _chunks(fd: int) -> Iterator[bytes]:

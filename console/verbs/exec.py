@@ -62,7 +62,7 @@ def split_command(words: list[str]) -> Words:
     found, rest = dict[str, str](), list(words)
     while rest:
         option, is_whole, value = rest[0].partition("=")
-        if option not in ("--run", "--as") or not (is_whole or len(rest) > 1):
+        if option not in ("--run", "--as") or not (is_whole or (len(rest) > 1 and rest[1] != "--")):
             break
         found[option] = value if is_whole else rest[1]
         rest = rest[1:] if is_whole else rest[2:]

@@ -15,6 +15,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 LAYERS = ("experiments", "console", "topologies", "benchmarks")
 RUN, TEMPORARY, KERNEL, SOURCE = "a run's directory", "a temporary directory", "files of the kernel", "the checkout"
+MEMORY = "a directory in memory of one mount namespace"
 IN_THEIR_OWN_PLACE = {
     "topologies/processes/ledger.py": RUN,
     "topologies/processes/launcher.py": RUN,
@@ -26,6 +27,9 @@ IN_THEIR_OWN_PLACE = {
     "topologies/cluster/control_processes.py": RUN,
     "topologies/emulation/ovs_daemons.py": RUN,
     "topologies/emulation/devices.py": KERNEL,
+    "topologies/emulation/guest_files.py": RUN,
+    "topologies/processes/failed_logs.py": RUN,
+    "topologies/processes/mount_namespace.py": MEMORY,
     "topologies/spec/schema.py": SOURCE,
     "experiments/sweeps/worker.py": TEMPORARY,
     "experiments/programming/scaled_cluster.py": TEMPORARY,

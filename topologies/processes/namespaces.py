@@ -9,12 +9,12 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-import shutil
 import socket
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from hoverboard import programs
 from hoverboard.contract.errors import MachineError
 
 # linux/sched.h, linux/mount.h
@@ -37,7 +37,7 @@ def entering(pid: int, *, detached: bool = False) -> list[str]:
         MachineError: one of the two is not installed.
     """
     for tool, package in (("mnexec", "mininet"), ("nsenter", "util-linux")):
-        if shutil.which(tool) is None:
+        if programs.find(tool) is None:
             raise MachineError(f"{tool} is not installed", next_step=f"apt-get install {package}")
     return [*entering_uts(pid), "mnexec", "-da" if detached else "-a", str(pid)]
 

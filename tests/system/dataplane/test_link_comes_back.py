@@ -90,6 +90,7 @@ def test_a_vm_that_comes_later_has_an_agent_too(bed: Testbed) -> None:
         _DEADLINE,
         lambda: "there is no route",
     )
+    assert "10.0.0.1" in tool_processes.run(node, routes, timeout=30).stdout
     bed.remove_vm("late")
 
 

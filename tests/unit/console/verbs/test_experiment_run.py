@@ -6,7 +6,6 @@ import errno
 import json
 import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -16,6 +15,7 @@ from experiments.frame import results_place
 from experiments.observe import provenance
 from experiments.sweeps import bench, discovery, runner
 from experiments.sweeps.folder import Folder
+from hoverboard import safe_files
 from tests.unit.experiments.sweeps import dice
 from tests.unit.experiments.undrawn import kept
 
@@ -147,17 +147,18 @@ def test_too_little_space_is_told_before_anything_is_measured(
 def full_after(monkeypatch: pytest.MonkeyPatch, writes: int, name: str) -> None:
     """Fill the disk once so many files with this in their name are written."""
     left = [writes]
-    write_text = Path.write_text
+    write = safe_files._finish
 
-    def write(self: Path, text: str, **more: Any) -> int:
-        if name in self.name:
+    def finish(there: int, draft: str, fd: int, file: str, data: str | bytes) -> None:
+        if name in file:
             left[0] -= 1
             if left[0] < 0:
-                write_text(self, text[:1])
+                os.close(fd)
+                os.unlink(draft, dir_fd=there)
                 raise OSError(errno.ENOSPC, "No space left on device")
-        return write_text(self, text, **more)
+        write(there, draft, fd, file, data)
 
-    monkeypatch.setattr(Path, "write_text", write)
+    monkeypatch.setattr(safe_files, "_finish", finish)
 
 
 def test_a_disk_that_fills_up_keeps_what_was_measured_and_resume_goes_on(
@@ -173,7 +174,7 @@ def test_a_disk_that_fills_up_keeps_what_was_measured_and_resume_goes_on(
         f"  -> make room; what was measured is there, to continue, add --resume --out {out}\n"
     )
     assert len(Folder(out).table()) == 4
-    assert list(out.rglob("*.part")) == []
+    assert list(out.rglob(".hoverboard-*")) == []
     shown = run(file, "--out", str(out), "--resume")
     assert shown.exit_code == 0, shown.stderr
     assert "(2 of 2" in shown.stderr

@@ -51,7 +51,9 @@ def test_the_terminal_runs_outside_and_its_shell_inside(tools: Path) -> None:
     program(tools, "xterm", f'echo "$@" >{tools}/seen; exec sleep 100')
     process = terminals.open_terminal(NODE, "r")
     try:
-        assert (tools / "seen").read_text() == ("-title blue-1 (r) -e mnexec -a 11 env PS1=blue-1#  bash --norc\n")
+        assert (tools / "seen").read_text() == (
+            "-title blue-1 (r) -e nsenter --target 11 --uts mnexec -a 11 env PS1=blue-1#  bash --norc\n"
+        )
     finally:
         process.kill()
         process.wait()
@@ -64,6 +66,8 @@ def test_a_terminal_that_ends_at_once_says_why(tools: Path) -> None:
 
 
 def test_a_terminal_that_is_not_installed(tools: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("mnexec", "nsenter"):
+        program(tools, name, "true")
     monkeypatch.setenv("PATH", str(tools))
     with pytest.raises(MachineError, match="gnome-terminal is not installed\n  -> apt-get install gnome-terminal"):
         terminals.open_terminal(NODE, "r", "gterm")
