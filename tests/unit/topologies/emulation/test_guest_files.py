@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from topologies.changes import placement
 from topologies.emulation import guest_files
 from topologies.emulation.guest_files import GuestFiles, network_hosts, nsswitch, underlay_hosts
 from topologies.processes import namespaces
-from topologies.spec import placement, schema
+from topologies.spec import schema
 from topologies.spec.topology import Topology
 
 
