@@ -12,25 +12,24 @@ import os
 import pwd
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import typer
 
 from console import guard
 from hoverboard.contract.errors import InputError, MachineError
 from hoverboard.contract.plugins import FileNotRunError, without_running_files
+from hoverboard.safe_files import caller
 
 _NOBODY = 65534
 _SECONDS = 60  # a file that runs longer when it is imported is wrong
 _KEPT = ("LANG", "LC_ALL", "LC_CTYPE", "PATH", "TERM", "COLUMNS", "NO_COLOR", "HOVERBOARD_DEBUG")
 
 
-def user(environment: Mapping[str, str]) -> tuple[int, int]:
-    """(uid, gid) of who called `sudo`; those of `nobody` if no one did, or if the variables make no sense."""
-    uid, gid = environment.get("SUDO_UID", ""), environment.get("SUDO_GID", "")
-    if uid.isascii() and uid.isdigit() and gid.isascii() and gid.isdigit() and int(uid) > 0 and int(gid) > 0:
-        return int(uid), int(gid)
-    return _NOBODY, _NOBODY
+def user() -> tuple[int, int]:
+    """(uid, gid) of who called `sudo`; those of `nobody` if no one did, if it was root, or if they make no sense."""
+    found = caller()
+    return (found.uid, found.gid) if found.uid and found.gid else (_NOBODY, _NOBODY)
 
 
 def checked(check: Callable[[], object], *, only_files: bool = False) -> int:
@@ -50,7 +49,7 @@ def checked(check: Callable[[], object], *, only_files: bool = False) -> int:
         with without_running_files():
             check()
     except FileNotRunError:
-        return in_child(check, *user(os.environ))
+        return in_child(check, *user())
     except InputError:
         if not only_files:
             raise

@@ -50,7 +50,7 @@ ROOMS = (
     Room("console.doctor", "console topologies hoverboard", knows="numba@probes rich"),
     Room("console.show", "console experiments topologies hoverboard", knows="rich"),
     Room("console.plain_text", ""),
-    Room("console.unprivileged", f"{CONTRACT} console", knows="typer"),
+    Room("console.unprivileged", "console hoverboard", knows="typer"),
     Room("console.guard", CONTRACT, knows="typer"),
     Room("console.runs", "topologies hoverboard.contract"),
     Room("console.python_runner", ""),

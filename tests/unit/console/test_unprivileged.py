@@ -23,8 +23,16 @@ from hoverboard.contract.plugins import FileNotRunError, load_class, without_run
         ({"SUDO_UID": "-1", "SUDO_GID": "x"}, (65534, 65534)),
     ],
 )
-def test_the_user_is_never_root(environment: dict[str, str], expected: tuple[int, int]) -> None:
-    assert unprivileged.user(environment) == expected
+def test_the_user_is_never_root(
+    environment: dict[str, str], expected: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(os, "getegid", lambda: 0)
+    for name in ("SUDO_UID", "SUDO_GID"):
+        monkeypatch.delenv(name, raising=False)
+        if name in environment:
+            monkeypatch.setenv(name, environment[name])
+    assert unprivileged.user() == expected
 
 
 def touch_a_file() -> None:
