@@ -192,13 +192,13 @@ async def _serve(arguments: argparse.Namespace, settings: Settings, name: str) -
         if crash.error is None:
             await running.stop()
         else:
+            record_crash(settings.directory, name, error_place(crash.error))
             with suppress(TimeoutError):
                 async with asyncio.timeout(_STOP_TIMEOUT):
                     await running.answered()
             with suppress(TimeoutError):
                 async with asyncio.timeout(_STOP_TIMEOUT):
                     await running.stop()
-            record_crash(settings.directory, name, error_place(crash.error))
     return 0 if crash.error is None else 1
 
 

@@ -15,8 +15,8 @@ from topologies.spec.keys import TopologyKeys, models_in
 
 ENGINES: tuple[Dataplane, ...] = tuple(name for name in NAMES if facts(name).carrier == "engines")
 
-# Served by every generation: the key, and the end of the name of its test, which sends a packet for it. The tests are
-# in `tests/system/dataplane/test_generation_keys.py`.
+# Served by every generation: the key, and the test in `tests/system/dataplane/test_generation_keys.py` that sends a
+# packet for it, without "test_".
 SERVED = {
     "hosts.dataplane": "hosts",
     "hoverboards.dataplane": "hosts",

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _START_TIMEOUT = 30.0
+_END_TIMEOUT = 5.0  # seconds, for a process that ends
 
 
 def offload_message(topology: Topology) -> pb.OffloadSettings:
@@ -199,8 +200,14 @@ class ClusterManager(ClusterManagement):
             RunError: it is not done in `timeout` seconds; the error says what it waits for.
         """
         pids = {role.name: None if role.process is None else role.process.pid for role in self.processes.roles}
+        former = self._topology.model
         with self._lock:
-            before = str(self.client.set_model(model)["from"])
+            try:
+                before = str(self.client.set_model(model)["from"])
+            except RunError:
+                before = former
+                if not self._ended_without_answer(pids):
+                    raise
 
         def done() -> bool:
             return self._ended_by_change(pids) is not None or self._runs(model, complete=True)
@@ -236,6 +243,23 @@ class ClusterManager(ClusterManagement):
             return False  # it may restart just now
         return status.get("model") == model and not (complete and status.get("switching") is not None)
 
+    def _ended_without_answer(self, pids: Mapping[str, int | None]) -> bool:
+        """Whether the change has ended a process before its answer came; waits until that, or an answer, is there."""
+
+        def known() -> bool:
+            return self._ended_by_change(pids) is not None or self._answers()
+
+        with contextlib.suppress(RunError):
+            wait_for(known, _END_TIMEOUT, lambda: "the control plane neither answers nor ends")
+        return self._ended_by_change(pids) is not None
+
+    def _answers(self) -> bool:
+        try:
+            self.client.status(_END_TIMEOUT)
+        except RunError:
+            return False
+        return True
+
     def _ended_by_change(self, pids: Mapping[str, int | None]) -> tuple[RoleProcess, str] | None:
         """A process that has ended since it had this pid, and with it the change of the model, and why; None: no one.
 
@@ -244,11 +268,11 @@ class ClusterManager(ClusterManagement):
         for role in self.processes.roles:
             pid = pids[role.name]
             process = role.running()
-            if pid is None or (process is not None and process.pid == pid):
-                continue
-            reason = self.processes.crashed(role, pid)
+            reason = None if pid is None else self.processes.crashed(role, pid)
             if reason is not None:
                 return role, reason
+            if pid is None or (process is not None and process.pid == pid):
+                continue
             if not self.processes.layout.processes:
                 return role, self.processes.why_ended(role) or "it restarts"
         return None

@@ -12,7 +12,10 @@ from pathlib import Path
 import pytest
 
 COMMAND = [sys.executable, "-m", "console.cli"]
-POLICY = "from controllers.vmc.offload.policy import OffloadPolicy\nclass Mine(OffloadPolicy):\n    pass\n"
+POLICY = (
+    "from controllers.vmc.offload.policy import OffloadPolicy\nclass Mine(OffloadPolicy):\n"
+    "    def decide(self, host, candidates, now): ...\n"
+)
 STAGE = (
     "class Mine:\n    name = 'mine'\n    def __init__(self, context, config): pass\n"
     "    def process(self, batch): return batch\n    def tick(self, now): return []\n"
@@ -111,3 +114,9 @@ def test_a_dry_run_runs_no_file_as_root(open_folder: Path, run_name: str) -> Non
             assert done.returncode == 2
             assert "cannot change while the run is up" in done.stderr
     assert ran_as(open_folder) == {65534}, "the dry runs, as nobody; the holder never"
+    # A policy may change. The holder runs its file neither for the plan nor for the change: the control plane does.
+    planted = plant(open_folder, *KEYS["policy"])
+    (open_folder / "ran").unlink(missing_ok=True)
+    done = hoverboard("apply", planted, "--run", run_name, "--dry-run")
+    assert (done.returncode, f"~ offload policy: built-in -> {open_folder}/planted.py:Mine" in done.stdout) == (0, True)
+    assert ran_as(open_folder) == {65534}

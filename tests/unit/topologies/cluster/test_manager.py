@@ -59,6 +59,8 @@ class Plane:
     # --- as a client ---
 
     def set_model(self, model: str) -> dict[str, str]:
+        if self.refuses is not None:
+            raise self.refuses
         self.asked.append(model)
         before, self.model = self.model, model
         return {"from": before}
@@ -121,6 +123,23 @@ def test_a_control_plane_that_is_killed_during_a_change_says_so() -> None:
     plane.steps = [None, lambda: plane.end(0)]
     with pytest.raises(RunError, match="ended the control plane: SIGKILL"):
         plane.manager.set_model("hoverboard", 10.0)
+
+
+def test_an_answer_that_is_lost_with_its_process_is_what_the_process_has_written() -> None:
+    plane = Plane()
+    plane.refuses = RunError("the control plane does not answer")
+    plane.steps = [plane.away, lambda: plane.end(0, "mine.py:7: no"), plane.away]
+    with pytest.raises(RunError, match=r"ended the control plane: mine\.py:7: no"):
+        plane.manager.set_model("mine.py:Mine", 10.0)
+    assert plane.option == "gateway"
+
+
+def test_a_refusal_of_a_control_plane_that_lives_is_passed_on() -> None:
+    plane = Plane()
+    plane.refuses = RunError("the change to model on-demand is still in progress")
+    with pytest.raises(RunError, match="still in progress"):
+        plane.manager.set_model("hoverboard", 10.0)
+    assert (plane.option, plane.asked) == ("gateway", [])
 
 
 def test_roles_are_ordered_back_when_one_ends_by_an_exception() -> None:
