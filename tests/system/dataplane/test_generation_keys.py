@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Iterator
+from ipaddress import IPv4Network
 
 import pytest
 
+from hoverboard.contract.entities import Route
 from hoverboard.contract.generations import available
 from tests.generation_keys import SERVED
 from tests.system.dataplane.dataplane_rig import ping, socket_in, vm_of
@@ -38,7 +40,6 @@ networks:
       - {name: tcp, ip: 10.0.0.101, backends: [web-2], protocol: tcp, ports: [8080]}
     routes:
       - {name: behind, prefix: 192.168.7.0/24, next_hop: web-2}
-      - {name: later, prefix: 192.168.7.0/24, next_hop: web-1, priority: 2000}
       - {name: longer, prefix: 192.168.7.8/32, next_hop: web-1}
     vms:
       - {name: client, host: h1, ip: 10.0.0.20, ip6: "fd00:7::20", tags: [clients]}
@@ -61,6 +62,9 @@ def bed(
     file = tmp_path_factory.mktemp("keys") / "keys.yaml"
     file.write_text(CLUSTER)
     made = module_testbed(file, dataplane=request.param)
+    # A file in which one route takes all packets of another is warned about, so this one comes later.
+    later = Route(name="later", network="blue", prefix=IPv4Network("192.168.7.0/24"), next_hop="web-1", priority=2000)
+    made.upsert(later)
     for vm, address in (("web-2", "192.168.7.7"), ("web-1", "192.168.7.8"), ("web-1", "192.168.7.7")):
         made.node(vm).cmd(f"ip addr add {address}/32 dev lo")
     yield made
