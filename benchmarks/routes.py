@@ -43,7 +43,7 @@ from experiments.programming.ovs_bridges import Bridges, timed
 from experiments.programming.scaled_cluster import Cluster
 from hoverboard.contract.encapsulation import datapath_id
 from hoverboard.contract.entities import VM
-from hoverboard.contract.errors import MeasurementError
+from hoverboard.contract.errors import MeasurementError, counted
 
 ROUTES, ROUNDS = 100_000, 5
 QUICK_ROUTES, QUICK_ROUNDS = 2_000, 2
@@ -191,8 +191,8 @@ def check_same(flows: str, there: str, who: str) -> None:
         wanted, found = set(flows.splitlines()), set(there.splitlines())
         differ = sorted(wanted ^ found)
         raise MeasurementError(
-            f"the switch holds {len(found)} flows where {len(wanted)} should be; {len(differ)} differ, the first:"
-            f" {differ[0] if differ else 'one is there twice'}",
+            f"the switch holds {counted(len(found), 'flow')} where {len(wanted)} should be; {len(differ)} differ, "
+            f"the first: {differ[0] if differ else 'one is there twice'}",
             where=who,
             next_step="the contestants installed different flows: do not compare the times",
         )

@@ -7,11 +7,12 @@ what a colour means. Every figure names its units and its number of values, n.
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from experiments.observe.flow_path import Timeline
+from experiments.observe.flow_path import PathRate, Timeline
+from hoverboard.contract.errors import counted
 from hoverboard.safe_files import write_file
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ _STYLE: Any = {
     "svg.fonttype": "none",
 }
 _DPI = 160
+# A figure is as large as all that is on it: the layout has no room for long labels beside the axes.
+_WHOLE: Any = {"bbox_inches": "tight", "pad_inches": 0.1}
 
 
 def _axes(width: float, height: float) -> tuple[Figure, Any]:
@@ -63,8 +66,8 @@ def _own_defaults() -> dict[str, Any]:
 def write(figure: Figure, stem: Path) -> None:
     """Write `stem`.svg and `stem`.png, on white, for slides and papers."""
     bitmap, vector = io.BytesIO(), io.BytesIO()
-    figure.savefig(bitmap, format="png", dpi=_DPI, facecolor="white")
-    figure.savefig(vector, format="svg", facecolor="white", metadata={"Date": None})
+    figure.savefig(bitmap, format="png", dpi=_DPI, facecolor="white", **_WHOLE)
+    figure.savefig(vector, format="svg", facecolor="white", metadata={"Date": None}, **_WHOLE)
     for suffix, drawn in ((".png", bitmap), (".svg", vector)):
         write_file(stem.parent, stem.with_suffix(suffix).name, drawn.getvalue())
 
@@ -78,7 +81,7 @@ def inline_svg(figure: Figure, name: str) -> str:
 
     buffer = io.StringIO()
     with matplotlib.rc_context({"svg.hashsalt": name}):
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None}, **_WHOLE)
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     for black in ("#000000", "#262626"):
@@ -90,7 +93,7 @@ def flow_path(line: Timeline, *, title: str) -> Figure:
     """The rate of one flow over the Hoverboard and on the direct path. A line marks the offload."""
     figure, axes = _axes(7.2, 3.3)
     edges, hoverboard, direct = [0.0], [], []
-    for rate in line.rates():
+    for rate in _split_at_offload(line):
         edges.append(rate.end)
         hoverboard.append(rate.hoverboard_bps / 1e9)
         direct.append(rate.direct_bps / 1e9)
@@ -107,12 +110,34 @@ def flow_path(line: Timeline, *, title: str) -> Figure:
             f"offloaded, {line.offloaded_at:.2f} s", (line.offloaded_at, 1.0), xycoords=("data", "axes fraction"),
             xytext=(6, -2), textcoords="offset points", va="top", ha="left", fontsize=9,
         )  # fmt: skip
-    axes.set(xlabel="seconds", ylabel="Gbit/s sent", title=title)
+    axes.set(xlabel="seconds since the first packet", ylabel="Gbit/s sent", title=title)
     axes.set_xlim(0, edges[-1] or 1)
     axes.set_ylim(0, 1.25 * max((one + other for one, other in zip(hoverboard, direct, strict=True)), default=1.0))
     if hoverboard:
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
     return figure
+
+
+def _split_at_offload(line: Timeline) -> Iterator[PathRate]:
+    """The rates of a flow; the step of the offload is two, so that nothing is drawn direct before the flow could be.
+
+    Within that step the flow is taken to have sent evenly, first over the Hoverboard and then direct. No rate is drawn
+    that is above all rates that were measured: times have an error of some hundredths of a second.
+    """
+    rates = line.rates()
+    peak = max((rate.hoverboard_bps + rate.direct_bps for rate in rates), default=0.0)
+    for rate in rates:
+        total = rate.hoverboard_bps + rate.direct_bps
+        if line.offloaded_at is None or not rate.start <= line.offloaded_at < rate.end or not rate.direct_bps:
+            yield rate
+            continue
+        width = rate.end - rate.start
+        change = max(line.offloaded_at, rate.start + width * rate.hoverboard_bps / total)
+        change = min(change, rate.end - width * rate.direct_bps / peak)
+        before, after = change - rate.start, rate.end - change
+        if before > 0:
+            yield PathRate(rate.start, change, rate.hoverboard_bps * width / before, 0.0)
+        yield PathRate(change, rate.end, 0.0, rate.direct_bps * width / after)
 
 
 def throughput(bars: Mapping[str, Mapping[int, float]]) -> Figure:
@@ -123,7 +148,7 @@ def throughput(bars: Mapping[str, Mapping[int, float]]) -> Figure:
     colours = [GENERATION_COLOURS.get(name, GREEN) for name, _ in labels]
     rows = axes.barh(range(len(labels)), values, color=colours, height=0.7)
     axes.bar_label(rows, labels=[f"{value:.2f}" for value in values], padding=4)
-    axes.set_yticks(range(len(labels)), [f"{name}, {n} stream{'s' if n != 1 else ''}" for name, n in labels])
+    axes.set_yticks(range(len(labels)), [f"{name}, {counted(n, 'stream')}" for name, n in labels])
     axes.invert_yaxis()
     axes.set(xlabel="Gbit/s received, TCP, VM to VM on two hosts (n = 1 run each)", title="Throughput")
     axes.margins(x=0.12)

@@ -90,16 +90,10 @@ class MachineProbes(Probes):
     @override
     def compiled_fast_path(self) -> bool:
         try:
-            import numba
-
-            # Its import sets Numba's cache directory to that of the present source.
-            from hoverboard.fastpath.compiled import compiler
-
-            del compiler
-            cache = Path(numba.config.CACHE_DIR)
+            from hoverboard.fastpath.engine.compose import is_compiled
         except ImportError:
             return False
-        return next(cache.rglob("engine.run-*.nbc"), None) is not None
+        return is_compiled()
 
     @override
     def python(self) -> str:

@@ -22,7 +22,7 @@ from console.prompt.verbs_of_mininet import PromptedRun, VerbsOfMininet
 from hoverboard.contract.errors import HoverboardError, InputError, MachineError
 from topologies.mininet_verbs import listing
 from topologies.mininet_verbs.node_command import Replaced, replace_names
-from topologies.processes.namespaces import entering
+from topologies.namespaces.entering import entering
 
 OWN = ("exec", "help", "source", "time", "noecho", "sh", "exit", "quit")
 # Verbs that make no sense inside a run, and what does.

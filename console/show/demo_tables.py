@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from console.show.tables import milliseconds, rate, table
+from hoverboard.contract.errors import counted
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -22,18 +23,23 @@ def demo(summary: documents.Demo) -> list[Table]:
         streams = measured["streams"]
         values = [rate(generation["throughput"][index]["bps"]) for generation in generations]
         better = ratios.get("throughput", {}).get(str(streams))
-        rows.append([f"TCP, {streams} stream{'s' if streams != 1 else ''}", *values, times(better)])
+        rows.append([f"TCP, {counted(streams, 'stream')}", *values, times(better)])
     trips = [generation["latency_ms"] for generation in generations]
     direct = [milliseconds(one["direct"]["median"]) for one in trips]
     relayed = [milliseconds(one["hoverboard"]["median"]) for one in trips]
     rows.append(["round trip, direct (median)", *direct, times(ratios.get("latency_direct"))])
     rows.append(["round trip, over the Hoverboard (median)", *relayed, times(ratios.get("latency_hoverboard"))])
+    rows.append(["pings lost", *(f"{one['lost']} of {one['sent']}" for one in map(_pings, generations)), ""])
     checks = [("passed" if check["ok"] else "FAILED", check["name"], check["detail"]) for check in summary["checks"]]
     return [
         path_table(generations[0]),
         table("VM to VM on two hosts, offloaded", ("", *heads, "#fastpath is better by"), rows),
         table("checks", ("", "what", "seen"), checks),
     ]
+
+
+def _pings(generation: documents.DemoGeneration) -> documents.Pings:
+    return generation["pings"]
 
 
 def times(ratio: float | None) -> str:

@@ -34,13 +34,22 @@ def parameters(several: Iterable[Parameter]) -> Table:
     )
 
 
-def verdicts(name: str, several: Sequence[ClaimVerdict]) -> Table:
+def verdicts(name: str, several: Sequence[ClaimVerdict], repetitions: int) -> Table:
     """The paper's claims, each with what was measured and a verdict."""
+    from experiments.sweeps.report import verdict_word
+
     return table(
         name,
         ("claim", "paper", "here", "#here / paper", "verdict", "why"),
         (
-            (one.claim, one.paper, one.ours, "" if one.ratio is None else f"{one.ratio:.2g}", one.result, one.why)
+            (
+                one.claim,
+                one.paper,
+                one.ours,
+                "" if one.ratio is None else f"{one.ratio:.2g}",
+                verdict_word(one.result, repetitions),
+                one.why,
+            )
             for one in several
         ),
     )

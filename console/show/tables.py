@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from console.plain_text import plain, unfiltered
+from hoverboard.contract.errors import counted
 
 if TYPE_CHECKING:
     from hoverboard.contract import change_documents as changes
@@ -73,7 +74,8 @@ def status(document: documents.Status) -> list[Table]:
     ]  # fmt: skip
     made += [
         table(
-            f"network {network['name']}: VNI {network['vni']}, {network['subnet']}, {len(network['vms'])} VMs",
+            f"network {network['name']}: VNI {network['vni']}, {network['subnet']}, "
+            f"{counted(len(network['vms']), 'VM')}",
             ("VM", "address", "host"),
             ((vm["name"], _addresses(vm), vm["host"]) for vm in network["vms"]),
         )
@@ -102,6 +104,8 @@ def status(document: documents.Status) -> list[Table]:
     if document.get("control", {}).get("planes"):
         made.append(planes(document["control"]["planes"]))
     made.append(counters(document["counters"]))
+    if document.get("dropped_by"):
+        made.append(dropped_by(document["dropped_by"]))
     if document.get("supervision", {}).get("processes"):
         made.append(supervision(document["supervision"]))
     return made
@@ -113,7 +117,7 @@ def control_plane(document: documents.Control) -> Table:
     if "error" in document:
         rows.append(("", document["error"].partition("\n")[0]))
     if "pid" in document:
-        rows += [("pid", _or_dash(document["pid"])), ("restarts", document["restarts"])]
+        rows += [("pid", or_dash(document["pid"])), ("restarts", document["restarts"])]
     policy = document.get("offload_policy")
     if policy is not None:
         rows.append(("offload threshold", rate(policy["threshold_bps"])))
@@ -129,7 +133,7 @@ def control(document: documents.Control) -> Table:
     known: dict[int | None, documents.Controller] = {one["pid"]: one for one in document.get("controllers", ())}
     title = "processes of the control plane"
     if "store" in document:
-        title += f": {document['partitions']} partitions, {document['store']} store"
+        title += f": {counted(document['partitions'], 'partition')}, {document['store']} store"
     return table(
         title,
         ("process", "#pid", "state", "#restarts", "master", "#term", "#switches"),
@@ -147,7 +151,7 @@ def _mastership(controller: documents.Controller | None) -> tuple[object, object
     """Cells of a controller: whether it is master, its term, its number of switches."""
     if controller is None:
         return "", "-", "-"
-    return "master" if controller["master"] else "", _or_dash(controller["term"]), _or_dash(controller["switches"])
+    return "master" if controller["master"] else "", or_dash(controller["term"]), or_dash(controller["switches"])
 
 
 def wan(document: documents.Wan) -> Table:
@@ -166,20 +170,21 @@ def planes(rows: Iterable[documents.Plane]) -> Table:
         ("region", "scope", "state", "#pid", "#restarts", "#VMs", "#flows", "#offloads"),
         (
             (one["region"], one["scope"], one["state"], one["pid"], one["restarts"],
-             *(_or_dash(one.get(key)) for key in ("vms", "flows", "offloads")))
+             *(or_dash(one.get(key)) for key in ("vms", "flows", "offloads")))
             for one in rows
         ),
     )  # fmt: skip
 
 
-def _or_dash(value: object) -> object:
+def or_dash(value: object) -> object:
+    """The value, or "-" for None."""
     return "-" if value is None else value
 
 
 def supervision(document: documents.Supervision) -> Table:
     """Processes that died, with their state and their restarts."""
     return table(
-        f"{document['restarts']} restarts of {document['watched']} processes",
+        f"{counted(document['restarts'], 'restart')} of {counted(document['watched'], 'process', 'processes')}",
         ("process", "node", "state", "#restarts", "last", "last death"),
         (
             (row["what"], row["server"] or "", row["state"], row["restarts"], row["last"] or "", _death(row))
@@ -206,12 +211,19 @@ def _abbreviate(names: list[str], most: int = 8) -> str:
 
 
 def counters(document: documents.Counters) -> Table:
-    """Counters. Drops by reason come last."""
+    """Counters. Drops by reason come last; `dropped_by` has those that an OpenFlow flow decided in words."""
     flat = {key: value for key, value in document.items() if not isinstance(value, Mapping)}
     for key, group in document.items():
-        if isinstance(group, Mapping):
+        if isinstance(group, Mapping) and key != "drops_by_flow":
             flat |= {f"{key}: {reason}": count for reason, count in group.items()}
     return table("counters", ("counter", "#value"), flat.items())
+
+
+def dropped_by(rows: Iterable[documents.DroppedBy]) -> Table:
+    """Drops that OpenFlow flows decided, with the rule or the flow that did."""
+    return table(
+        "dropped by", ("reason", "cause", "#packets"), ((row["reason"], row["cause"], row["packets"]) for row in rows)
+    )
 
 
 def node(document: nodes.Node) -> list[Table]:
@@ -230,6 +242,8 @@ def node(document: nodes.Node) -> list[Table]:
     if document["vms"]:
         made += _vm_tables(document["vms"])
     made.append(counters(document["counters"]))
+    if document["dropped_by"]:
+        made.append(dropped_by(document["dropped_by"]))
     if document["rates"]:
         made.append(rates(document["rates"]))
     made.append(table("flow table", ("what", "#value"), document["flow_table"].items()))
@@ -291,7 +305,8 @@ def _counts(counts: Mapping[str, int]) -> str:
 def _stages(stages: Mapping[str, Mapping[str, Any]]) -> str:
     """Names of stages, each with its errors."""
     return ", ".join(
-        name + (f" ({facts['errors']} errors, last: {facts.get('last_error', '')})" if facts["errors"] else "")
+        name
+        + (f" ({counted(facts['errors'], 'error')}, last: {facts.get('last_error', '')})" if facts["errors"] else "")
         for name, facts in stages.items()
     )
 
@@ -324,29 +339,12 @@ def _microseconds(value: float | None) -> str:
     return "-" if value is None else f"{value:.1f}"
 
 
-def entries(document: nodes.Flows) -> Table:
-    """The flow table of a node. Entries with most bytes come first."""
-    rows = sorted(document["entries"], key=lambda entry: -int(entry["bytes"]))
-    return table(
-        f"flow table of {document['node']}: {len(rows)} entries",
-        ("VNI", "source", "destination", "protocol", "kind", "via", "#packets", "#bytes"),
-        (
-            (
-                _or_dash(entry["vni"]), _or_dash(entry["src"]), _or_dash(entry["dst"]), _or_dash(entry["proto"]),
-                _or_dash(entry["kind"]) if entry["now"] else f"{entry['kind']} (before)",
-                _or_dash(entry["via"]), entry["packets"], entry["bytes"],
-            )
-            for entry in rows
-        ),
-    )  # fmt: skip
-
-
 def offloads(document: Iterable[documents.Offload]) -> Table:
     """VM pairs whose traffic goes host to host."""
     rows = list(document)
     now = time.time()
     return table(
-        f"offloads: {len(rows)} VM pairs go host to host",
+        f"offloads: {counted(len(rows), 'VM pair')} host to host",
         ("network", "source", "destination", "from host", "to host", "#since", "#rate"),
         (
             (
@@ -362,7 +360,7 @@ def vms(document: Iterable[changes.ListedVM]) -> Table:
     """All VMs of a run."""
     rows = list(document)
     return table(
-        f"{len(rows)} VMs", ("VM", "network", "address", "host", "#rate limit", "tags"),
+        counted(len(rows), "VM"), ("VM", "network", "address", "host", "#rate limit", "tags"),
         (
             (vm["name"], vm["network"], _addresses(vm), vm["host"], rate(vm["rate_bps"]), ", ".join(vm["tags"]))
             for vm in rows

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import IO, TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,7 +17,7 @@ from console import guard, runs
 from console.show.json_output import print_json
 from console.show.progress import print_progress
 from console.verbs.options import Json, Node, Run
-from hoverboard.contract.errors import InputError, MachineError
+from hoverboard.contract.errors import InputError, MachineError, RunError, counted
 from hoverboard.contract.generations import facts
 
 if TYPE_CHECKING:
@@ -43,7 +45,10 @@ def capture(
     run: Run = None,
     as_json: Json = False,
 ) -> None:
-    """Capture packets as the data plane of a node receives and sends them. Ctrl-C ends the capture."""
+    """Capture packets as the data plane of a node receives and sends them, and say why it drops some.
+
+    A line on stderr says when the capture begins. Ctrl-C ends it.
+    """
     runs.need_root("capture")
     if as_json and file is None:
         raise InputError("--json needs -w", where="capture", next_step="add -w FILE, or leave --json out")
@@ -54,54 +59,81 @@ def capture(
         place = inspect.find(client, node, port)
         if facts(place.dataplane).carrier != "engines":
             raise typer.Exit(_tcpdump(client, place, seconds, count, file, snap))
+        names = client.flow_names()
     from hoverboard.host.control.host_client import HostClient
 
     host = HostClient(place.socket)
     with contextlib.closing(host), guard.ended_by_signals():
         inspect.compile_debug_engine(host, print_progress)
         with _output(file) as output:
-            running = inspect.RunningCapture(host, place, output, snap=snap, count=count)
-            if file is not None:
-                print_progress(f"capturing {', '.join(running.ports)} of {place.node}; Ctrl-C ends it")
+            running = inspect.RunningCapture(host, place, output.fd, names=names, snap=snap, count=count)
+            print_progress(f"capturing begins now: {', '.join(running.ports)} of {place.node}; Ctrl-C ends it")
             with contextlib.suppress(KeyboardInterrupt):
-                running.wait(seconds)
-            summary = running.finish()
+                running.wait(seconds, lambda elapsed, packets: print_progress(waiting_line(elapsed, packets, count)))
+            try:
+                summary = running.finish()
+            except RunError:
+                if output.unread():  # such as a pipe to `head`, which has what it wants
+                    return
+                raise
     if as_json:
         print_json({"file": str(file), "node": place.node, "ports": running.ports, **summary})
     else:
         print_progress(summary_line(summary, file))
 
 
+def waiting_line(elapsed: float, packets: int | None, count: int) -> str:
+    """The line while no packet comes; `packets` so far, None: not known."""
+    so_far = "still waiting" if packets is None else f"{counted(packets, 'packet')}{f' of {count}' if count else ''}"
+    return f"{so_far} after {elapsed:.0f} s; Ctrl-C ends the capture, --seconds S bounds it"
+
+
 def summary_line(summary: CaptureSummary, file: Path | None) -> str:
     """The last line of a capture: packets, the file, and losses with their reason, if there are any."""
-    line = f"{summary['packets']} packets{f' in {file}' if file else ''}"
+    line = counted(summary["packets"], "packet") + (f" in {file}" if file else "")
     return f"{line}; {summary['lost']} lost: the ring was full" if summary["lost"] else line
 
 
+@dataclass
+class _Output:
+    """A descriptor to write pcapng to, and whether what is written has no reader any more."""
+
+    fd: int
+    unread: Callable[[], bool] = lambda: False
+
+
 @contextlib.contextmanager
-def _output(file: Path | None) -> Iterator[int]:
-    """A descriptor to write pcapng to: that of the file, or of a pipe to a tcpdump that shows it."""
+def _output(file: Path | None) -> Iterator[_Output]:
+    """Where pcapng is written: into the file, or into a pipe to a tcpdump that shows it."""
     if file is not None:
         output = open_output(file)
         try:
-            yield output
+            yield _Output(output)
         finally:
             os.close(output)
         return
-    reader, writer = os.pipe()
+    from console.show.captured import ShownCapture
+
     try:
-        # Its own session keeps Ctrl-C away from it: it shows all that was captured, and then ends.
-        shown = subprocess.Popen(["tcpdump", "-n", "-l", "-r", "-"], stdin=reader, start_new_session=True)
+        shown = ShownCapture(lambda line: print(line, flush=True))
     except FileNotFoundError:
-        os.close(writer)
         raise MachineError("tcpdump is not installed", next_step=f"{_NO_TCPDUMP}, or write a file with -w") from None
-    finally:
-        os.close(reader)
+    reader, writer = os.pipe()
+    threads = [
+        threading.Thread(target=shown.feed, args=(os.fdopen(reader, "rb"),), daemon=True),
+        threading.Thread(target=shown.print_lines, daemon=True),
+    ]
+    for thread in threads:
+        thread.start()
     try:
-        yield writer
+        yield _Output(writer, lambda: shown.unread)
     finally:
         os.close(writer)
-        shown.wait()
+        for thread in threads:
+            thread.join()
+        words = shown.end()
+    if words:
+        raise MachineError(f"tcpdump failed: {words}", where="capture", next_step="write a file with -w")
 
 
 def open_output(file: Path) -> int:
@@ -144,12 +176,36 @@ def _tcpdump(
             stack.callback(os.close, output)
         stack.enter_context(guard.ended_by_signals())
         try:
-            running = subprocess.Popen(argv, stdout=output)
+            running = subprocess.Popen(argv, stdout=output, stderr=subprocess.PIPE, text=True, errors="replace")
         except FileNotFoundError:
             raise MachineError("mnexec is not installed", next_step="install it: sudo ./bootstrap.sh demo") from None
-        try:
-            return running.wait(seconds)
-        except (subprocess.TimeoutExpired, KeyboardInterrupt):
+        words = threading.Thread(target=_pass_on, args=(running.stderr, place.node), daemon=True)
+        words.start()
+        with contextlib.suppress(KeyboardInterrupt):
+            inspect.wait_with_word(
+                lambda timeout: _ended(running, timeout), seconds,
+                lambda elapsed: print_progress(waiting_line(elapsed, None, count)),
+            )  # fmt: skip
+        if (code := running.poll()) is None:
             running.terminate()
             running.wait()
-            return 0
+            code = 0
+        words.join()
+        return code
+
+
+def _ended(process: subprocess.Popen[str], timeout: float) -> bool:
+    """Wait for the end of a process; False when `timeout` seconds have passed."""
+    try:
+        process.wait(timeout)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
+def _pass_on(words: IO[str], node: str) -> None:
+    """Pass tcpdump's words on, and say when it captures: it says so itself, once it does."""
+    for line in words:
+        print_progress(line.rstrip("\n"))
+        if "listening on" in line:
+            print_progress(f"capturing begins now on {node}; Ctrl-C ends it")

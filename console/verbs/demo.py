@@ -54,6 +54,8 @@ def demo(
         from console.show import demo_tables, tables
 
         tables.show(demo_tables.demo(summary))
+        for note in summary["notes"]:
+            print(f"note: {note}")
         if summary["ok"]:
             print("all checks passed: VMs reach only VMs of their own tenant, and the flow was offloaded")
         report = folder / "report.html" if unwritten is None else "none"

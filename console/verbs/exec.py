@@ -26,8 +26,8 @@ def execute(
     runs.need_root("exec")
     given = split_command(command)
     from topologies.client.run_client import RunClient
-    from topologies.processes.namespaces import entering
-    from topologies.processes.users import as_user
+    from topologies.namespaces.entering import entering
+    from topologies.namespaces.users import as_user
 
     name = given.user or user
     argv = given.argv if name is None else [*as_user(name), *given.argv]

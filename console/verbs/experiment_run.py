@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -18,11 +18,11 @@ import typer
 from console import guard, runs
 from console.show.json_output import print_json
 from console.verbs.options import Json
-from hoverboard.contract.errors import InputError
+from hoverboard.contract.errors import InputError, counted
 from hoverboard.text_files import read_text
 
 if TYPE_CHECKING:
-    from experiments.frame.experiment import ClaimVerdict
+    from experiments.frame.experiment import ClaimVerdict, Sample
     from experiments.frame.progress import Progress
     from experiments.sweeps.cluster_keys import ClusterKeys
     from experiments.sweeps.folder import Folder
@@ -232,6 +232,25 @@ def worker(
     dask_cluster.serve(scheduler, lambda what: print(what, flush=True), _keys(tls), insecure=insecure)
 
 
+_MOST_ERRORS = 5
+
+
+def failure_lines(failed: Sequence[Sample]) -> Iterator[str]:
+    """The number of failed samples, and each error once, with the labels of the first sample that it ended."""
+    if not failed:
+        return
+    yield f"{counted(len(failed), 'sample')} failed:"
+    by_error: dict[str, list[Sample]] = {}
+    for one in failed:
+        by_error.setdefault(one.error, []).append(one)
+    for error, several in list(by_error.items())[:_MOST_ERRORS]:
+        labels = ", ".join(f"{name}={value}" for name, value in several[0].labels.items())
+        more = f" and {len(several) - 1} more" if len(several) > 1 else ""
+        yield f"  {error} [{several[0].metric}{' ' * bool(labels)}{labels}{more}]"
+    if len(by_error) > _MOST_ERRORS:
+        yield f"  and {counted(len(by_error) - _MOST_ERRORS, 'other error')}: see the report"
+
+
 def print_reports(done: Sequence[tuple[Folder, Sequence[ClaimVerdict]]], as_json: bool) -> None:
     """Print the verdicts and the report of each experiment."""
     from dataclasses import asdict
@@ -244,6 +263,7 @@ def print_reports(done: Sequence[tuple[Folder, Sequence[ClaimVerdict]]], as_json
             {
                 "folder": str(folder.path),
                 "failed": failed[str(folder.path)],
+                "errors": list(dict.fromkeys(one.error for one in folder.table().failed())),
                 "verdicts": [asdict(one) for one in verdicts],
             }
             for folder, verdicts in done
@@ -254,12 +274,12 @@ def print_reports(done: Sequence[tuple[Folder, Sequence[ClaimVerdict]]], as_json
 
         for folder, verdicts in done:
             if verdicts:
-                tables.show([experiment_tables.verdicts(folder.document()["experiment"], verdicts)])
+                about = folder.document()
+                tables.show([experiment_tables.verdicts(about["experiment"], verdicts, about["repeat"])])
+            for line in failure_lines(folder.table().failed()):
+                print(line)
             if failed[str(folder.path)]:
-                print(
-                    f"{failed[str(folder.path)]} samples failed; the report says why; "
-                    f"`experiment run` with --resume --out {folder.path} measures them again"
-                )
+                print(f"to measure them again: experiment run with --resume --out {folder.path}")
             print(f"report: {folder.path / REPORT}")
     if any(not len(folder.table()) or failed[str(folder.path)] == len(folder.table()) for folder, _ in done):
         raise typer.Exit(1)

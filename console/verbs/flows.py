@@ -9,6 +9,7 @@ import typer
 from console import runs
 from console.show.json_output import print_json
 from console.verbs.options import Json, Run
+from hoverboard.contract.errors import counted
 
 
 def flows(
@@ -25,9 +26,11 @@ def flows(
     if as_json:
         print_json(document)
         return
-    from console.show import tables
+    from console.show import flow_tables, tables
 
-    tables.show([tables.entries(document)])
-    print(f"OpenFlow: {len(document['openflow'])} flows")
-    for line in document["openflow"]:
-        print(f"  {line}")
+    tables.show([flow_tables.entries(document)])
+    for line in flow_tables.notes(document):
+        print(line)
+    print(f"OpenFlow: {counted(len(document['openflow']), 'flow')}")
+    for line, purpose in zip(document["openflow"], document["purposes"], strict=True):
+        print(f"  {line}  # {purpose}")

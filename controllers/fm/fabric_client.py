@@ -128,9 +128,9 @@ class FabricClient:
         """
         return cast("Plan", self._document(self._stub.Plan, diff_request(upsert, remove, expected_version), timeout))
 
-    def entities(self, kind: str = "") -> dict[str, Any]:
+    def entities(self, kind: str = "", timeout: float = _REQUEST_TIMEOUT) -> dict[str, Any]:
         """{"version", "entities": [{"type", "name", ..}]}: all entities, or those of one type."""
-        return self._document(self._stub.List, pb.EntityRef(type=kind))
+        return self._document(self._stub.List, pb.EntityRef(type=kind), timeout)
 
     def status(self, timeout: float = _REQUEST_TIMEOUT) -> PlaneStatus:
         """The control plane's status document; RunError if no answer comes within `timeout` seconds."""

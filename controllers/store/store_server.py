@@ -35,8 +35,8 @@ class StoreServicer:
 
     def __init__(self, path: Path | None = None) -> None:
         self._loop = asyncio.get_running_loop()
-        # Lease numbers must differ from those of this store before a restart.
-        self._store = MemoryStore(first_lease=time.time_ns())
+        # Lease numbers must differ from those of this store before a restart. No command sets the boot clock.
+        self._store = MemoryStore(first_lease=time.clock_gettime_ns(time.CLOCK_BOOTTIME))
         self._path = path
         self._written: dict[str, str] = {}
         self._read()

@@ -10,6 +10,7 @@ from experiments.frame.parameters import Parameter, Values, number, numbers, who
 from experiments.frame.sample_statistics import spread
 from experiments.workload import traffic
 from experiments.workload.udp_exchange import Exchange
+from hoverboard.contract.errors import counted
 from topologies.run.testbed import Testbed
 from topologies.spec import schema
 
@@ -126,7 +127,7 @@ class Burst(Experiment):
         never = sum(len(table.values("not relieved", interval=one, threshold=least)) for one in intervals)
         found = [(interval, time) for interval, time in times.items() if time is not None]
         measured = ", ".join(f"{time:.1f} s at {interval:g} s" for interval, time in found) or "never"
-        measured += f"; {never} times not at all" if never else ""
+        measured += f"; {counted(never, 'time')} not at all" if never else ""
         within = not never and all(time is not None and time < 2 * one + 0.6 for one, time in times.items())
         return [
             ClaimVerdict(

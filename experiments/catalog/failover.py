@@ -25,7 +25,7 @@ from experiments.frame.parameters import Parameter, Values, number, words
 from experiments.workload import traffic
 from experiments.workload.udp_exchange import Carried, Exchange
 from hoverboard.contract.entities import VM
-from hoverboard.contract.errors import HoverboardError, MeasurementError
+from hoverboard.contract.errors import HoverboardError, MeasurementError, counted
 from topologies.cluster.control_processes import ControlLayout
 from topologies.processes import ledger
 from topologies.processes.deadlines import wait_for
@@ -100,7 +100,9 @@ class Failover(Experiment):
                 number for number in at if ((flows[number].src, flows[number].dst) in standing) != (kind == DIRECT)
             ]
             if astray:
-                yield Sample("lost", None, "datagrams a flow", labels, f"{len(astray)} flows did not go {kind}")
+                yield Sample(
+                    "lost", None, "datagrams a flow", labels, f"{counted(len(astray), 'flow')} did not go {kind}"
+                )
                 continue
             mine = [result.flows[number] for number in at]
             yield Sample("lost", max(one.offered - one.arrived for one in mine), "datagrams a flow", labels)

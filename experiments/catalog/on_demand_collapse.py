@@ -16,12 +16,14 @@ from experiments.frame.parameters import Parameter, Values, numbers, whole, word
 from experiments.tools import ping
 from experiments.workload import vm_join
 from experiments.workload.flood import flooding
+from topologies.run import host_pairs
 from topologies.run.testbed import Testbed
 from topologies.spec import schema
 
 ON_DEMAND, HOVERBOARD = "on-demand", "hoverboard"
 _PER_VM = 40  # first packets a second, below the limit of 50 a vport: only their sum is too much
 _VICTIMS = 12
+_PINGED = 2  # VMs that ping when the run starts
 _WAIT = 1.0  # seconds after which a first packet counts as lost
 
 
@@ -58,15 +60,16 @@ class OnDemandCollapse(Experiment):
     def measure(self, point: Point, values: Values, bench: Bench) -> Iterable[Sample]:
         """Measure on a fresh testbed, whose caches are empty."""
         count = int(max(numbers(values, "flooders")))
-        testbed = bench.fresh(_topology(point["model"], str(values["dataplane"]), count + 2 * _VICTIMS))
+        testbed = bench.fresh(_topology(point["model"], str(values["dataplane"]), count + 2 * _VICTIMS + _PINGED))
         network, vms = testbed.topology.networks[0], list(testbed.topology.vms)
         hosts = [server.name for server in testbed.topology.hosts]
         intent = list(itertools.islice(vm_join.entities(network, hosts), whole(values, "destinations")))
         vm_join.load_intent(testbed, intent)
-        here, there = ([vm for vm in vms if vm.host == name] for name in hosts)
+        known = host_pairs.pinged(testbed.topology)  # their first packets have gone when the run is up
+        here, there = ([vm for vm in vms if vm.host == name and vm.name not in known] for name in hosts)
         senders, targets = here[:_VICTIMS], there[:_VICTIMS]
         victims = {vm.name for vm in (*senders, *targets)}
-        flooders = [vm.name for vm in vms if vm.name not in victims][: point["flooders"]]
+        flooders = [vm.name for vm in vms if vm.name not in victims | known][: point["flooders"]]
         before = _controller_packets(testbed)
         with flooding(testbed, flooders, [str(vm.ip) for vm in intent], _PER_VM) as flood:
             for sender, target in zip(senders, targets, strict=True):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from experiments import figures
 from experiments.demo import picture
-from experiments.demo.demo_results import DemoResult, Generation, offload_delay
+from experiments.demo.demo_results import DemoResult, Generation
 from experiments.observe import provenance
 from hoverboard.safe_files import make_folder, write_file
 
@@ -133,7 +133,6 @@ def _page(summary: Demo, inline: dict[str, str], result: DemoResult) -> str:
         s=summary,
         figures=inline,
         matrices=[_matrix(generation) for generation in summary["generations"]],
-        delays=[offload_delay(generation.timeline) for generation in result.generations],
     )
 
 

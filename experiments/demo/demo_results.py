@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -13,11 +13,15 @@ from experiments.observe.flow_path import Timeline
 from experiments.observe.tenant_isolation import Isolation
 from experiments.tools.iperf_output import IperfResult
 from experiments.tools.ping_output import PingResult
+from hoverboard.contract.errors import counted
 from topologies.spec.topology import Topology
 
 if TYPE_CHECKING:
     from hoverboard.contract import experiment_documents as documents
     from hoverboard.contract.node_documents import HostStatus
+
+
+_ALIKE = 1.25  # two rates of one pair that differ by less than this factor need no word
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,26 +76,65 @@ class Generation:
     def checks(self) -> Iterator[Check]:
         """The checks of this generation. The demonstration has passed if all hold."""
         silent = [f"{cell.src} -> {cell.dst}" for cell in self.matrix if not cell.ok]
-        sent, received = (sum(getattr(cell, name) for cell in self.matrix) for name in ("sent", "received"))
         yield Check(
             f"{self.dataplane}: every pair within a tenant pings",
             bool(self.matrix) and not silent,
-            f"no answer: {', '.join(silent)}" if silent else f"{len(self.matrix)} pairs, {received} of {sent} answers",
+            f"no answer: {', '.join(silent)}" if silent else self._answers(),
         )
         yield Check(
             f"{self.dataplane}: no packet crosses tenants",
             self.isolation.ok,
-            f"{len(self.isolation.same)} shared and {len(self.isolation.foreign)} unshared addresses tried",
+            f"{len(self.isolation.same)} shared and {len(self.isolation.foreign)} unshared addresses tried"
+            + self._crossed()
+            + _lost([(row.source, row.target, row.sent, row.target_echo_requests) for row in self.isolation.same]),
         )
         timeline = self.timeline
         seen = timeline.hoverboard_bytes > 0 and timeline.offloaded_at is not None and timeline.direct_bytes > 0
         yield Check(
             f"{self.dataplane}: the flow starts on the Hoverboard and is offloaded",
             seen,
-            f"offloaded about {offload_delay(timeline):.1f} s after its first packet"
+            f"offloaded {timeline.offload_delay:.2f} s after its first packet"
             if seen
             else f"{timeline.hoverboard_bytes} bytes over the Hoverboard, {timeline.direct_bytes} direct, "
             f"{'listed' if timeline.offloaded_at is not None else 'never listed'} as offloaded",
+        )
+
+    def _crossed(self) -> str:
+        """The packets that arrived where none should, for the end of a detail; "" if there are none."""
+        found = [(row.bystander, row.bystander_packets, row.source, row.address) for row in self.isolation.same]
+        found += [(row.owner, row.owner_packets, row.source, row.address) for row in self.isolation.foreign]
+        return "".join(
+            f"; {vm} received {counted(packets, 'packet')} while {source} pinged {address}"
+            for vm, packets, source, address in found
+            if packets
+        )
+
+    def _answers(self) -> str:
+        """The answers of the ping matrix, and the pairs that lost some."""
+        sent, received = (sum(getattr(cell, name) for cell in self.matrix) for name in ("sent", "received"))
+        lost = _lost([(cell.src, cell.dst, cell.sent, cell.received) for cell in self.matrix])
+        return f"{counted(len(self.matrix), 'pair')}, {received} of {sent} answers{lost}"
+
+    def pings(self) -> documents.Pings:
+        """All pings that should arrive: those of the matrix, at the own tenant's VMs, and of the latencies."""
+        counts = [(cell.sent, cell.received) for cell in self.matrix]
+        counts += [(row.sent, row.target_echo_requests) for row in self.isolation.same]
+        counts += [(one.sent, one.received) for one in (self.latency_hoverboard, self.latency_direct)]
+        return {
+            "sent": sum(sent for sent, _ in counts),
+            "lost": sum(sent - received for sent, received in counts),
+        }
+
+    def note(self) -> str | None:
+        """Why two figures of one pair differ, if they do: the followed flow, and the throughput of one stream."""
+        followed = self.timeline.direct_bps
+        alone = next((item.result.bps for item in self.throughput if item.streams == 1), None)
+        if not followed or not alone or max(followed, alone) < _ALIKE * min(followed, alone):
+            return None
+        return (
+            f"{self.dataplane}: one stream of this pair had {followed / 1e9:.2f} Gbit/s while it was followed, and "
+            f"{alone / 1e9:.2f} Gbit/s in the measurement of throughput, some seconds later. The two measure the same, "
+            "so the machine was not equally free: repeat the demo while nothing else runs."
         )
 
     def record(self) -> documents.DemoGeneration:
@@ -125,6 +168,7 @@ class Generation:
                 }
                 for item in self.throughput
             ],
+            "pings": self.pings(),
             "servers": self.servers,
         }
 
@@ -160,6 +204,7 @@ class DemoResult:
             "seconds": round(self.seconds, 1),
             "checks": cast("list[documents.Check]", [asdict(check) for check in checks]),
             "ratios": self.ratios(),
+            "notes": [note for generation in self.generations if (note := generation.note()) is not None],
             "generations": [generation.record() for generation in self.generations],
             "record": record,
         }
@@ -187,9 +232,15 @@ class DemoResult:
             name = item.dataplane
             yield name, "start-up", "", "s", item.up_seconds
             for through in item.throughput:
-                yield name, "throughput", f"{through.streams} streams", "bit/s", through.result.bps
+                yield name, "throughput", counted(through.streams, "stream"), "bit/s", through.result.bps
                 if through.result.retransmits is not None:
-                    yield name, "retransmits", f"{through.streams} streams", "segments", through.result.retransmits
+                    yield (
+                        name,
+                        "retransmits",
+                        counted(through.streams, "stream"),
+                        "segments",
+                        through.result.retransmits,
+                    )
             for path, result in (("hoverboard", item.latency_hoverboard), ("direct", item.latency_direct)):
                 for sample in result.samples:
                     yield name, "round trip", path, "ms", sample
@@ -198,11 +249,10 @@ class DemoResult:
                 yield name, "path rate", f"direct {rate.start:.2f}-{rate.end:.2f} s", "bit/s", rate.direct_bps
 
 
-def offload_delay(timeline: Timeline) -> float:
-    """Seconds from the first packet of the flow to its offload, as precise as the sampling; nan: no offload."""
-    if timeline.offloaded_at is None or timeline.first_packet_at is None:
-        return float("nan")
-    return max(0.0, timeline.offloaded_at - timeline.first_packet_at)
+def _lost(counts: Iterable[tuple[str, str, int, int]]) -> str:
+    """The pairs that lost pings, for the end of a detail; "" if none did. `counts`: source, target, sent, received."""
+    pairs = [f"{src} -> {dst} {sent - got} of {sent}" for src, dst, sent, got in counts if got < sent]
+    return f"; lost: {', '.join(pairs)}" if pairs else ""
 
 
 def _ratio(above: float | None, below: float | None) -> float | None:
@@ -225,7 +275,6 @@ def _path(timeline: Timeline) -> documents.Path:
     return {
         "src": timeline.src,
         "dst": timeline.dst,
-        "first_packet_at": timeline.first_packet_at,
         "offloaded_at": timeline.offloaded_at,
         "direct_at": timeline.direct_at,
         "hoverboard_bytes": timeline.hoverboard_bytes,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from html import escape
 
+from hoverboard.contract.errors import counted
 from topologies.spec.topology import NetworkSpec, Topology, VMSpec
 
 _CELL = 230  # width of one node with its margin
@@ -69,7 +70,9 @@ def draw(topology: Topology, pair: tuple[str, str] | None = None) -> str:
     if pair is not None and topology.hoverboards and set(pair) <= centres.keys():
         parts.append(_paths(centres[pair[0]], centres[pair[1]], width, legend_y))
     more = len(topology.hosts) - len(hosts)
-    legend = "  ".join(_legend(network) for network in topology.networks[:4]) + (f"  (+ {more} hosts)" if more else "")
+    legend = "  ".join(_legend(network) for network in topology.networks[:4]) + (
+        f"  (+ {counted(more, 'host')})" if more else ""
+    )
     height = legend_y + (34 if pair else 10)
     return (
         f'<svg class="hb" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img" '
@@ -81,8 +84,9 @@ def draw(topology: Topology, pair: tuple[str, str] | None = None) -> str:
 
 def _describe(topology: Topology) -> str:
     return (
-        f"{len(topology.hosts)} VM hosts and {len(topology.hoverboards)} Hoverboards on one fabric, "
-        f"{len(topology.vms)} VMs in {len(topology.networks)} virtual networks"
+        f"{counted(len(topology.hosts), 'VM host')} and {counted(len(topology.hoverboards), 'Hoverboard')} "
+        f"on one fabric, "
+        f"{counted(len(topology.vms), 'VM')} in {counted(len(topology.networks), 'virtual network')}"
     )
 
 

@@ -7,16 +7,19 @@ the default route, and moves to a direct path when its rate passes the threshold
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from statistics import median
 from typing import Any
 
 from experiments.tools.iperf_output import IperfResult
 from hoverboard.contract.errors import HoverboardError
 
 _STOP_TIMEOUT = 10.0
+_FIRST_LOOK = 0.02  # seconds between two looks before the first packet: the error of all times
 
 FlowRow = Mapping[str, Any]
 
@@ -26,7 +29,7 @@ class PathPoint:
     """One reading of the flow.
 
     Attributes:
-        at: seconds since the sampler started.
+        at: seconds since the flow's first packet.
         hoverboard_bytes, direct_bytes: bytes of inner frames sent on each path since the start.
     """
 
@@ -37,7 +40,7 @@ class PathPoint:
 
 @dataclass(frozen=True, slots=True)
 class PathRate:
-    """The rate on each path between two readings; `start` and `end` in seconds since the sampler started."""
+    """The rate on each path between two readings; `start` and `end` in seconds since the flow's first packet."""
 
     start: float
     end: float
@@ -47,11 +50,10 @@ class PathRate:
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """The path of one flow.
+    """The path of one flow. All its times are in seconds since the flow's first packet.
 
     Attributes:
-        offloaded_at: when the control plane decided the offload, in seconds since the sampler
-            started; None: it did not.
+        offloaded_at: when the control plane decided the offload; None: it did not.
         failures: the messages of failed readings.
         iperf: the result of the tool that made the traffic.
     """
@@ -64,9 +66,10 @@ class Timeline:
     iperf: IperfResult | None = None
 
     @property
-    def first_packet_at(self) -> float | None:
-        """The time of the first reading with a byte; None if no byte was sent."""
-        return next((point.at for point in self.points if point.hoverboard_bytes + point.direct_bytes), None)
+    def offload_delay(self) -> float | None:
+        """Seconds from the flow's first packet to its offload; None if it sent nothing or was not offloaded."""
+        sent = self.hoverboard_bytes + self.direct_bytes
+        return max(0.0, self.offloaded_at) if sent and self.offloaded_at is not None else None
 
     @property
     def direct_at(self) -> float | None:
@@ -82,6 +85,13 @@ class Timeline:
     def direct_bytes(self) -> int:
         """The bytes sent on the direct path."""
         return self.points[-1].direct_bytes if self.points else 0
+
+    @property
+    def direct_bps(self) -> float | None:
+        """The median rate on the direct path, of the readings after the first one on it; None if there are none."""
+        begun = self.direct_at
+        found = [rate.direct_bps for rate in self.rates() if begun is not None and rate.start >= begun]
+        return median(found) if found else None
 
     def rates(self) -> tuple[PathRate, ...]:
         """The rates between neighbouring points."""
@@ -140,6 +150,9 @@ class PathCounter:
 class PathSampler:
     """Reads the counters of one flow every `interval` seconds, in a thread, while the `with` block runs.
 
+    Before the flow's first packet it looks every _FIRST_LOOK seconds. So times count from that packet, and not from the
+    first reading behind it, which may be an interval later.
+
     Args:
         vni, src, dst: the VM pair, inner addresses as text.
         hoverboards: underlay addresses of the Hoverboards.
@@ -166,13 +179,13 @@ class PathSampler:
         self._failures: list[str] = []
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="path-sampler", daemon=True)
-        self._start = self._epoch = 0.0
+        self._start = 0.0
 
     def __enter__(self) -> PathSampler:
         # The counts of earlier traffic are not part of this timeline.
         self._counter.look(self._flows())
         self._counter.hoverboard_bytes = self._counter.direct_bytes = 0
-        self._start, self._epoch = time.monotonic(), time.time()
+        self._start = time.monotonic()
         self._points.append(PathPoint(0.0, 0, 0))
         self._thread.start()
         return self
@@ -182,6 +195,8 @@ class PathSampler:
         self._thread.join(_STOP_TIMEOUT)
 
     def _run(self) -> None:
+        if not self._await_first_packet():
+            return
         due = self._start
         while not self._stop.is_set():
             # Times of readings are fixed from the start, so a slow reading does not delay all others.
@@ -191,17 +206,40 @@ class PathSampler:
                 due += self._interval
             if self._stop.wait(due - time.monotonic()):
                 break
-            try:
+            with self._failure_noted():
                 self._look()
-            except (HoverboardError, OSError) as error:  # a gap in the figure, with its message in the timeline
-                self._failures.append(f"{time.monotonic() - self._start:.2f} s: {error}")
+
+    def _await_first_packet(self) -> bool:
+        """Look until the flow has sent a byte; time counts from the last look without one. False: none came."""
+        while not self._stop.is_set():
+            now = time.monotonic(), time.time()
+            with self._failure_noted():
+                self._counter.look(self._flows())
+                if self._counter.hoverboard_bytes + self._counter.direct_bytes:
+                    self._note_reading()
+                    return True
+                self._start, self._epoch = now
+            if self._stop.wait(_FIRST_LOOK):
+                break
+        return False
+
+    @contextlib.contextmanager
+    def _failure_noted(self) -> Iterator[None]:
+        try:
+            yield
+        except (HoverboardError, OSError) as error:  # a gap in the figure, with its message in the timeline
+            self._failures.append(f"{time.monotonic() - self._start:.2f} s: {error}")
 
     def _look(self) -> None:
         self._counter.look(self._flows())
+        self._note_reading()
+
+    def _note_reading(self) -> None:
         at = time.monotonic() - self._start
         self._points.append(PathPoint(at, self._counter.hoverboard_bytes, self._counter.direct_bytes))
         if self._offloaded_at is None and (since := self._offloaded()) is not None:
-            self._offloaded_at = since - self._epoch
+            # Both times of the wall clock are of now, so that a clock that is set meanwhile makes no difference.
+            self._offloaded_at = time.monotonic() - self._start - (time.time() - since)
 
     def timeline(self) -> Timeline:
         """All points so far."""

@@ -20,7 +20,7 @@ from experiments.sweeps import runner
 from experiments.sweeps.folder import Folder, Outcome
 from experiments.sweeps.runner import Plan
 from experiments.sweeps.worker import Job
-from hoverboard.contract.errors import InputError, MeasurementError
+from hoverboard.contract.errors import InputError, MeasurementError, counted
 
 
 class WorkerLost(Exception):
@@ -113,7 +113,7 @@ def run(plan: Plan, path: Path, cluster: Cluster, progress: Progress, *, resume:
             one.join()
     if done < len(todo):
         raise MeasurementError(
-            f"no worker is left, and {len(todo) - done} points are not measured",
+            f"no worker is left, and {counted(len(todo) - done, 'point')} not measured",
             where="--scheduler",
             next_step="start workers, and add --resume",
         )

@@ -201,20 +201,23 @@ class Folder:
         return SampleTable([sample for one in self.outcomes() for sample in one.all_samples()])
 
     def write_csv(self) -> None:
-        """Write samples.csv: a row a sample, a column a label, and a column for the machine if workers measured."""
+        """Write samples.csv: a row a sample, with its repetition, and a column a label.
+
+        If workers measured, the machine is a column too.
+        """
         found = [
-            (one, dict(one.labels) | ({"machine": outcome.machine} if outcome.machine else {}))
+            (one, outcome.repetition, dict(one.labels) | ({"machine": outcome.machine} if outcome.machine else {}))
             for outcome in self.outcomes()
             for one in outcome.all_samples()
         ]
-        labels = list(dict.fromkeys(name for _, several in found for name in several))
+        labels = list(dict.fromkeys(name for _, _, several in found for name in several))
         rows = [
-            [one.metric, one.value, one.unit, one.error, *(several.get(name, "") for name in labels)]
-            for one, several in found
+            [one.metric, one.value, one.unit, one.error, repetition, *(several.get(name, "") for name in labels)]
+            for one, repetition, several in found
         ]
         text = io.StringIO(newline="")
         out = csv.writer(text)
-        out.writerow(["metric", "value", "unit", "error", *labels])
+        out.writerow(["metric", "value", "unit", "error", "repetition", *labels])
         out.writerows(rows)
         write_file(self.path, SAMPLES, text.getvalue())
         # Parquet too, if pyarrow is installed.

@@ -13,6 +13,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from hoverboard.contract.errors import counted
+
 _SYS = Path("/sys/devices/system/cpu")
 _PAIRS = 2  # pairs of CPUs: one for each half
 
@@ -51,7 +53,7 @@ def plan(cpus: Iterable[Cpu]) -> Pinning | str:
     chosen = largest if _enough(largest) else [several for found in packages.values() for several in found]
     if not _enough(chosen):
         number = sum(len(several) for several in chosen)
-        return f"{number} CPUs on {len(chosen)} cores are too few to give any to one side alone"
+        return f"{counted(number, 'CPU')} on {counted(len(chosen), 'core')} are too few to give any to one side alone"
     half = len(chosen) // 2
     return Pinning(frozenset().union(*chosen[:half]), frozenset().union(*chosen[half:]))
 

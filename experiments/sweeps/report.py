@@ -14,6 +14,7 @@ from experiments.frame.parameters import Values, values
 from experiments.frame.sample_statistics import spread
 from experiments.sweeps import discovery, drawing
 from experiments.sweeps.folder import Folder
+from hoverboard.contract.errors import counted
 from hoverboard.safe_files import write_file
 
 REPORT, SUMMARY, VERDICTS = "report.html", "summary.md", "verdicts.json"
@@ -108,6 +109,7 @@ def _page(
         e=experiment,
         run=document,
         verdicts=verdicts,
+        word=lambda result: verdict_word(result, document["repeat"]),
         figures=drawn,
         rows=found,
         labels=list(dict.fromkeys(name for row in found for name in row.labels)),
@@ -115,12 +117,17 @@ def _page(
     )
 
 
-def verdict_lines(verdicts: Iterable[ClaimVerdict]) -> list[str]:
+def verdict_word(result: str, repetitions: int) -> str:
+    """A verdict in words: one repetition has no spread, and says no more than how this run ended."""
+    return f"{result} (one repetition)" if repetitions == 1 and result in ("reproduced", "partly", "not") else result
+
+
+def verdict_lines(verdicts: Iterable[ClaimVerdict], repetitions: int) -> list[str]:
     """The verdict table in Markdown."""
     lines = ["| the paper's claim | paper | here | here / paper | verdict | why |", "|---|---|---|---|---|---|"]
     for one in verdicts:
         ratio = f"{one.ratio:.2g}" if one.ratio is not None else ""
-        cells = (one.claim, one.paper, one.ours, ratio, f"**{one.result}**", one.why)
+        cells = (one.claim, one.paper, one.ours, ratio, f"**{verdict_word(one.result, repetitions)}**", one.why)
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return lines
 
@@ -140,17 +147,17 @@ def _summary(
         "",
         f"Experiment `{experiment.name}`, {experiment.source}. {experiment.measures}",
         "",
-        f"Taken {record['taken']}, commit {code}, seed {document['seed']}, {document['repeat']} repetitions"
+        f"Taken {record['taken']}, commit {code}, seed {document['seed']}, {counted(document['repeat'], 'repetition')}"
         f"{', quick' if document['quick'] else ''}; "
-        f"{machine['cores']} cores ({machine['cpu']}), kernel {machine['kernel']}.",
+        f"{counted(machine['cores'], 'core')} ({machine['cpu']}), kernel {machine['kernel']}.",
         "",
     ]
     if verdicts:
-        lines += [*verdict_lines(verdicts), ""]
+        lines += [*verdict_lines(verdicts, document["repeat"]), ""]
     for chart in charts:
         lines += [f"![{chart.title}](figures/{chart.name}.png)", "", note(chart), ""]
     failed = table.failed()
-    lines.append(f"{len(table) - len(failed)} samples, {len(failed)} failed.")
+    lines.append(f"{counted(len(table) - len(failed), 'sample')}, {len(failed)} failed.")
     lines += [f"- {one.metric} {dict(one.labels)}: {one.error}" for one in failed]
     return "\n".join(lines) + "\n"
 
@@ -162,7 +169,8 @@ def overview(folders: Iterable[Folder]) -> str:
         experiment = discovery.find(folder.where())
         verdicts = [ClaimVerdict(**one) for one in json.loads((folder.path / VERDICTS).read_text())]
         lines += [f"## {experiment.title}", "", f"`{experiment.name}`, {experiment.source}.", ""]
-        lines += [*(verdict_lines(verdicts) if verdicts else ["The paper has no claim about this."]), ""]
+        repeat = folder.document()["repeat"]
+        lines += [*(verdict_lines(verdicts, repeat) if verdicts else ["The paper has no claim about this."]), ""]
         for figure in sorted((folder.path / "figures").glob("*.png")):
             lines += [f"![{experiment.title}]({folder.path.name}/figures/{figure.name})", ""]
     return "\n".join(lines)

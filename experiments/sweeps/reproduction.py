@@ -16,7 +16,7 @@ from typing import Any
 from experiments.frame.experiment import ClaimVerdict
 from experiments.sweeps import discovery, report
 from experiments.sweeps.folder import Folder
-from hoverboard.contract.errors import InputError
+from hoverboard.contract.errors import InputError, counted
 from hoverboard.safe_files import write_file
 
 RESULTS = ("reproduced", "partly", "not", "not measured")
@@ -60,14 +60,14 @@ def write(folders: Sequence[Folder], to: Path, catalogue: Sequence[str]) -> Coun
     figures = to.with_suffix("")
     if figures == to:
         raise InputError("the name of the page needs a suffix", where=str(to), next_step="name it FILE.md")
-    counted: Counter[str] = Counter(one.result for run in runs for one in run.verdicts)
-    lines = [*_head(runs, counted), ""]
+    tally: Counter[str] = Counter(one.result for run in runs for one in run.verdicts)
+    lines = [*_head(runs, tally), ""]
     for run in runs:
         lines += _section(run, figures)
     if missing := [name for name in catalogue if name not in {run.name for run in runs}]:
         lines += ["## Not in this run", "", ", ".join(f"`{name}`" for name in missing) + ".", ""]
     write_file(to.parent, to.name, "\n".join(lines).rstrip() + "\n")
-    return counted
+    return tally
 
 
 def _run(folder: Folder) -> Run:
@@ -94,20 +94,21 @@ def _check(runs: Sequence[Run]) -> None:
         )
 
 
-def _head(runs: Sequence[Run], counted: Counter[str]) -> list[str]:
+def _head(runs: Sequence[Run], tally: Counter[str]) -> list[str]:
     record = runs[0].document["record"]
     machine, code = record["machine"], record["code"]
     commit = (code["commit"] or "unknown")[:10] + (" with local changes" if code["changed"] else "")
     minutes = sum(one.seconds for run in runs for one in run.folder.outcomes()) / 60
-    counts = ", ".join(f"{counted[name]} {name}" for name in RESULTS if counted[name])
+    counts = ", ".join(f"{tally[name]} {name}" for name in RESULTS if tally[name])
     quick = [run.name for run in runs if run.document["quick"]]
     return [
         "# The paper's evaluation beside ours",
         "",
         "This page compares the paper's claims with what one run of all experiments measured.",
         "",
-        f"Machine: {machine['cores']} cores ({machine['cpu']}, kernel {machine['kernel']}), {record['taken'][:10]}, "
-        f"commit {commit}. The measurements alone took {minutes:.0f} minutes. These commands repeat the run:",
+        f"Machine: {counted(machine['cores'], 'core')} ({machine['cpu']}, kernel {machine['kernel']}), "
+        f"{record['taken'][:10]}, commit {commit}. The measurements alone took {counted(round(minutes), 'minute')}. "
+        "These commands repeat the run:",
         "",
         "    sudo hoverboard experiment run all --out results/all",
         "    hoverboard experiment report results/all --markdown reproduction.md",
@@ -116,7 +117,7 @@ def _head(runs: Sequence[Run], counted: Counter[str]) -> list[str]:
         'shapes and ratios, not absolute figures. A verdict says what this run showed, "not" included.',
         "",
         *([f"Measured with `--quick`, for a first look only: {', '.join(quick)}.", ""] if quick else []),
-        f"Of {counted.total()} claims: {counts}." if counted else "No claim of the paper was measured.",
+        f"Of {counted(tally.total(), 'claim')}: {counts}." if tally else "No claim of the paper was measured.",
     ]  # fmt: skip
 
 
@@ -129,9 +130,14 @@ def _section(run: Run, figures: Path) -> list[str]:
         "",
         f"`{experiment.name}`, {experiment.source}. {experiment.measures[:1].upper()}{experiment.measures[1:]}",
         "",
-        *(report.verdict_lines(run.verdicts) if run.verdicts else ["The paper has no claim about this."]),
+        *(
+            report.verdict_lines(run.verdicts, document["repeat"])
+            if run.verdicts
+            else ["The paper has no claim about this."]
+        ),
         "",
-        f"{len(table) - failed} samples, {failed} failed; {document['repeat']} repetitions, seed {document['seed']}.",
+        f"{counted(len(table) - failed, 'sample')}, {failed} failed; {counted(document['repeat'], 'repetition')}, "
+        f"seed {document['seed']}.",
         "",
     ]
     for chart in experiment.charts(table, report.parameters_of(experiment, document)):

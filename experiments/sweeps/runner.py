@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -197,6 +198,14 @@ def _progress_text(plan: Plan, key: str, number: int, of: int, seconds: float) -
     return f"{plan.experiment.name}: {key.rsplit(',repetition', 1)[0]} ({number + 1} of {of}{about})"
 
 
+def _place(error: Exception, experiment: Experiment) -> str:
+    """FILE:LINE of an error: the last line of the experiment's own file, which has the fault or led to it."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = type(experiment).measure.__code__.co_filename
+    frame = next((frame for frame in reversed(frames) if frame.filename == own), frames[-1])
+    return f"{frame.filename}:{frame.lineno}, in {experiment.name}"
+
+
 def measure_point(
     experiment: Experiment, key: str, point: Point, changed: Mapping[str, Any], values: Values, repetition: int,
     bench: RunnerBench,
@@ -210,7 +219,7 @@ def measure_point(
     except (HoverboardError, OSError) as caught:
         error = f"{type(caught).__name__}: {caught}"
     except Exception as caught:  # a fault of the experiment: the run goes on, and the report shows it
-        error = f"{type(caught).__name__}: {caught} (in {experiment.name})"
+        error = f"{type(caught).__name__}: {caught} ({_place(caught, experiment)})"
     finally:
         raw = bench.end()
     return Outcome(key, {**changed, **point}, repetition, round(time.monotonic() - began, 3), samples, error, raw)

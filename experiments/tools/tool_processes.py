@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from hoverboard.contract.errors import MeasurementError
-from topologies.processes.namespaces import entering
+from topologies.namespaces.entering import entering
 
 _TERM_SECONDS = 2.0
 

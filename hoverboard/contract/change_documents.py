@@ -95,7 +95,7 @@ class ModelBegun(_FromModel):
 
 
 class ModelShown(TypedDict):
-    """`hoverboard model show`; `flows` by node."""
+    """`hoverboard model show`; `flows` by node. A number is None where it is not known."""
 
     model: str | None
     switching: str | None
@@ -103,6 +103,9 @@ class ModelShown(TypedDict):
     lookups: int | None
     hoverboards_down: list[str] | None
     flows: dict[str, int]
+    offload_threshold_bps: float | None
+    offload_idle_expiry_s: float | None
+    report_interval_s: float | None
 
 
 # --- apply ----------------------------------------------------------------------------------------

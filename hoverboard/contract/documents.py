@@ -22,7 +22,10 @@ class Warned(TypedDict):
 
 
 class Counters(TypedDict, total=False):
-    """Sums over all ports; `drops` by reason. Empty where no node is up."""
+    """Sums over all ports; `drops` by reason. Empty where no node is up.
+
+    `drops_by_flow` has those drops that an OpenFlow flow decided, by its cookie, in hexadecimal.
+    """
 
     rx_packets: int
     rx_bytes: int
@@ -30,6 +33,15 @@ class Counters(TypedDict, total=False):
     tx_bytes: int
     misses: int
     drops: dict[str, int]
+    drops_by_flow: dict[str, int]
+
+
+class DroppedBy(TypedDict):
+    """Packets that one OpenFlow flow, or several with one cookie, have dropped; `cause` is the cookie in words."""
+
+    reason: str
+    cause: str
+    packets: int
 
 
 class Server(TypedDict):
@@ -298,6 +310,7 @@ class Status(WanStatus):
     networks: list[Network]
     cpu: list[VMCpu]
     counters: Counters
+    dropped_by: list[DroppedBy]
     supervision: Supervision
     phases: dict[str, float]
     control: Control

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import re
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from hoverboard.contract.generations import Dataplane as Dataplane
+from hoverboard.contract.packets import unroutable, unusable
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
@@ -26,8 +27,6 @@ MAX_PREFIX6 = 126
 # Limits of one entity: each item becomes flows in switches.
 MAX_RANGES, MAX_TAGS, MAX_PREFIXES, MAX_BACKENDS = 16, 32, 64, 256
 MAX_RULE_PRIORITY = 30_000
-# Unspecified, loopback and IPv4-mapped (RFC 4291, 2.5), link-local, multicast.
-_NOT_FOR_VMS = tuple(map(IPv6Network, ("::/64", "fe80::/10", "ff00::/8")))
 
 
 def _name(value: str) -> str:
@@ -45,17 +44,18 @@ def _mac(value: str) -> str:
     return lowered
 
 
-def unusable_ip6(address: IPv6Address | IPv6Network) -> str | None:
-    """The reason why VMs cannot have an IPv6 address, or addresses of a prefix; None if they can."""
-    prefix = IPv6Network(address)
-    for reserved in _NOT_FOR_VMS:
-        if prefix.overlaps(reserved):
-            return f"{address} reaches into {reserved}, which is not for VMs"
-    return None
+_Found = TypeVar("_Found", IPv4Address, IPv6Address, IPv4Network, IPv6Network)
 
 
-def _ip6(value: IPv6Address) -> IPv6Address:
-    fault = unusable_ip6(value)
+def _for_vms(value: _Found) -> _Found:
+    fault = unusable(value)
+    if fault is not None:
+        raise ValueError(fault)
+    return value
+
+
+def _routed(value: IPv4Network) -> IPv4Network:
+    fault = unroutable(value)
     if fault is not None:
         raise ValueError(fault)
     return value
@@ -64,10 +64,7 @@ def _ip6(value: IPv6Address) -> IPv6Address:
 def _prefix6(value: IPv6Network) -> IPv6Network:
     if value.prefixlen > MAX_PREFIX6:
         raise ValueError(f"prefix {value} has no room for VMs; use /{MAX_PREFIX6} or shorter, such as /64")
-    fault = unusable_ip6(value)
-    if fault is not None:
-        raise ValueError(fault)
-    return value
+    return _for_vms(value)
 
 
 def _port_range(value: Any) -> Any:
@@ -105,7 +102,10 @@ Tags = Annotated[tuple[Name, ...], Field(max_length=MAX_TAGS)]
 Mac = Annotated[str, AfterValidator(_mac)]
 Vni = Annotated[int, Field(ge=1, le=MAX_VNI)]
 Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
-Ip6 = Annotated[IPv6Address, AfterValidator(_ip6)]
+Ip4 = Annotated[IPv4Address, AfterValidator(_for_vms)]
+Ip6 = Annotated[IPv6Address, AfterValidator(_for_vms)]
+Prefix4 = Annotated[IPv4Network, AfterValidator(_for_vms)]
+RoutedPrefix = Annotated[IPv4Network, AfterValidator(_routed)]
 Prefix6 = Annotated[IPv6Network, AfterValidator(_prefix6)]
 FirewallAction = Literal["allow", "deny"]
 Program = Literal["ours", "external"]  # who programs a host's switch: our control plane, or another controller
@@ -145,7 +145,7 @@ class Subnetwork(Entity):
 
     TYPE = "Subnetwork"
     network: Name
-    prefix: IPv4Network
+    prefix: Prefix4
     gateway: IPv4Address | None = None
     prefix6: Prefix6 | None = None
 
@@ -174,12 +174,12 @@ class VM(Entity):
 
     TYPE = "VM"
     network: Name
-    ip: IPv4Address
+    ip: Ip4
     mac: Mac
     host: Name
     ip6: Ip6 | None = None
     tags: Tags = ()
-    external_ips: Annotated[tuple[IPv4Address, ...], Field(max_length=MAX_TAGS)] = ()
+    external_ips: Annotated[tuple[Ip4, ...], Field(max_length=MAX_TAGS)] = ()
     rate_bps: Annotated[int, Field(ge=0)] = 0
 
 
@@ -194,7 +194,7 @@ class Route(Entity):
 
     TYPE = "Route"
     network: Name
-    prefix: IPv4Network
+    prefix: RoutedPrefix
     next_hop: Name
     priority: Annotated[int, Field(ge=0, le=65535)] = 1000
 
@@ -206,7 +206,7 @@ class Host(Entity):
     """
 
     TYPE = "Host"
-    underlay_ip: IPv4Address
+    underlay_ip: Ip4
     dataplane: Dataplane = "fastpath"
     region: Name | None = None
     program: Program = "ours"
@@ -216,7 +216,7 @@ class Hoverboard(Entity):
     """A gateway that knows the routes of every virtual network (paper section 3.3.1)."""
 
     TYPE = "Hoverboard"
-    underlay_ip: IPv4Address
+    underlay_ip: Ip4
     dataplane: Dataplane = "fastpath"
     region: Name | None = None
 
@@ -263,7 +263,7 @@ class LoadBalancer(Entity):
 
     TYPE = "LoadBalancer"
     network: Name
-    ip: IPv4Address
+    ip: Ip4
     backends: Annotated[tuple[Name, ...], Field(min_length=1, max_length=MAX_BACKENDS)]
     protocol: Literal["any", "tcp", "udp"] = "any"
     ports: Ports = ()

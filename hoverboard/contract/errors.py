@@ -72,3 +72,8 @@ class MeasurementError(HoverboardError):
     """A measurement ended without a result; the message has the tool's own text."""
 
     exit_code = 6
+
+
+def counted(number: int, noun: str, plural: str | None = None) -> str:
+    """A number and its noun in a message: "1 VM", "2 VMs"; `plural` for a noun that does not only take an s."""
+    return f"{number} {noun}" if number == 1 else f"{number} {plural or noun + 's'}"

@@ -61,10 +61,11 @@ class Verdict(TypedDict):
 
 
 class MeasuredExperiment(TypedDict):
-    """A row of `hoverboard experiment run` and `report`: the folder, number of failed samples, verdicts."""
+    """A row of `hoverboard experiment run` and `report`: the folder, failed samples and their errors, verdicts."""
 
     folder: str
     failed: int
+    errors: list[str]
     verdicts: list[Verdict]
 
 
@@ -181,17 +182,23 @@ class PathPoint(TypedDict):
 
 
 class Path(TypedDict):
-    """The path of one flow over time, in seconds after the sampler started."""
+    """The path of one flow over time, in seconds after its first packet."""
 
     src: str
     dst: str
-    first_packet_at: float | None
     offloaded_at: float | None
     direct_at: float | None
     hoverboard_bytes: int
     direct_bytes: int
     points: list[PathPoint]
     failures: list[str]
+
+
+class Pings(TypedDict):
+    """All pings of a generation that should arrive, and those that did not."""
+
+    sent: int
+    lost: int
 
 
 class Throughput(TypedDict):
@@ -220,6 +227,7 @@ class DemoGeneration(TypedDict):
     latency_ms: Latencies
     path: Path
     throughput: list[Throughput]
+    pings: Pings
     servers: dict[str, HostStatus]
 
 
@@ -252,12 +260,13 @@ class Record(TypedDict):
 
 
 class Demo(TypedDict):
-    """`hoverboard demo`, and its summary.json."""
+    """`hoverboard demo`, and its summary.json; `notes` explain what may surprise a reader."""
 
     experiment: Literal["demo"]
     ok: bool
     seconds: float
     checks: list[Check]
     ratios: Ratios
+    notes: list[str]
     generations: list[DemoGeneration]
     record: Record

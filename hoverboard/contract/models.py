@@ -21,12 +21,14 @@ class ModelFacts:
         answers: hosts ask the controller, by packet-in, about unknown addresses.
         learns: hosts may install flows themselves (Kind.LEARNED), which the controller leaves alone.
         relays: Hoverboards carry packets, so that at least one is required.
+        summary: what the model does, for `hoverboard model show`.
     """
 
     offloads: bool = False
     answers: bool = False
     learns: bool = False
     relays: bool = False
+    summary: str = ""
 
     @property
     def scoped(self) -> bool:
@@ -35,11 +37,19 @@ class ModelFacts:
 
 
 MODELS: dict[str, ModelFacts] = {
-    "preprogrammed": ModelFacts(),
-    "on-demand": ModelFacts(answers=True),
-    "gateway": ModelFacts(relays=True),
-    "hoverboard": ModelFacts(relays=True, offloads=True),
-    "active-learning": ModelFacts(relays=True, learns=True),
+    "preprogrammed": ModelFacts(summary="each host has the routes to all VMs of its networks"),
+    "on-demand": ModelFacts(answers=True, summary="a host asks the controller for each address that it does not know"),
+    "gateway": ModelFacts(relays=True, summary="all traffic between hosts goes over a Hoverboard"),
+    "hoverboard": ModelFacts(
+        relays=True,
+        offloads=True,
+        summary="traffic between hosts goes over a Hoverboard, until a VM pair sends enough for a direct path",
+    ),  # fmt: skip
+    "active-learning": ModelFacts(
+        relays=True,
+        learns=True,
+        summary="traffic between hosts goes over a Hoverboard, until the host has asked it for a direct route",
+    ),  # fmt: skip
 }
 NAMES = tuple(MODELS)
 DEFAULT_MODEL = "hoverboard"

@@ -6,7 +6,7 @@ from typing import Any, Literal, NotRequired
 
 from typing_extensions import TypedDict
 
-from hoverboard.contract.documents import Addresses, Counters
+from hoverboard.contract.documents import Addresses, Counters, DroppedBy
 
 
 class VPort(TypedDict):
@@ -46,12 +46,21 @@ class NodeVM(TypedDict):
 
 
 class FlowKey(TypedDict):
-    """A flow-table entry: packets to `dst` of network `vni`, `from` a VM or the tunnel, go `via` a host or a VM."""
+    """A flow-table entry: packets to `dst` of network `vni`, `from` a VM or the tunnel, go `via` a host or a VM.
+
+    `ports` has transport ports or the ICMP type, if the entry is for these alone: "1024 > 80", "type 8". `sender` is
+    the VM that the packets come from, or the underlay address of a host. `more` has what else the entry is for: ECN
+    bits, fragments, MACs. `cookie` is that of the flow that decided, in hexadecimal, if it is known.
+    """
 
     vni: int | None
     src: str | None
     dst: str | None
     proto: int | None
+    ports: str | None
+    sender: str | None
+    more: str | None
+    cookie: str | None
     kind: str | None
     via: str | None
 
@@ -64,9 +73,13 @@ class Flow(FlowKey, _From):
 
 
 class Entry(Flow):
-    """An entry with its counts; `now` is False for an earlier answer of the entry."""
+    """An entry with its counts; `now` is False for an earlier answer of the entry.
+
+    `cause` says why a drop flow drops, in words; the run adds it.
+    """
 
     now: bool
+    cause: NotRequired[str]
     packets: int
     bytes: int
 
@@ -126,9 +139,10 @@ class HostStatus(TypedDict):
 
 
 class ServerNode(HostStatus):
-    """A VM host or Hoverboard that answers."""
+    """A VM host or Hoverboard that answers; `dropped_by` has `counters.drops_by_flow` in words."""
 
     state: Literal["up"]
+    dropped_by: list[DroppedBy]
 
 
 class SilentNode(TypedDict):
@@ -168,10 +182,16 @@ Node = ServerNode | SilentNode | VMNode | FabricNode
 
 
 class Flows(TypedDict):
-    """`hoverboard flows NODE`: flows of the switch, and entries of the dataplane's flow table."""
+    """`hoverboard flows NODE`: flows of the switch, and entries of the dataplane's flow table.
+
+    `purposes` has the cookie of each line of `openflow` in words. `openflow_counts` says whether n_packets in these
+    lines counts the packets: where engines carry them, only `entries` do.
+    """
 
     node: str
     openflow: list[str]
+    purposes: list[str]
+    openflow_counts: bool
     entries: list[Entry]
 
 

@@ -94,6 +94,10 @@ def _no_region(_peer: IPv4Address) -> str | None:
     return None
 
 
+def _boot_clock() -> int:
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+
 def _ignore_block(_source: bytes, _seconds: float) -> None:
     """Block nothing: the default of `StageContext.block`."""
 
@@ -109,7 +113,8 @@ class StageContext:
         secret: secret that all hosts of the cluster share, for deriving keys.
         region_of: region of a host by its underlay address; None when it has no region.
         clock: seconds, monotonic.
-        wall_clock: nanoseconds since 1970; hosts differ by a few seconds at most.
+        boot_clock: nanoseconds since the machine has booted, also those that it slept; the same on all hosts, and not
+            set by any command.
         report: takes an event that a person should see (an alarm), as plain data; never blocks.
         block: takes a source address (4 or 16 bytes) and seconds. Within milliseconds the fast path drops the packets
             of that source to the VM, as "dos-blocked". Never waits.
@@ -124,7 +129,7 @@ class StageContext:
     secret: bytes = field(default=b"", repr=False)  # in no log
     region_of: Callable[[IPv4Address], str | None] = _no_region
     clock: Callable[[], float] = time.monotonic
-    wall_clock: Callable[[], int] = time.time_ns
+    boot_clock: Callable[[], int] = _boot_clock
     report: Callable[[Mapping[str, Any]], None] = _ignore_report
     block: Callable[[bytes, float], None] = _ignore_block
     kept: dict[str, Any] = field(default_factory=dict, repr=False)

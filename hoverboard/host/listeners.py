@@ -31,6 +31,13 @@ class PeerListener(Protocol):
         """Take note of a peer that is new, or takes whole segments from now on."""
 
 
+class DropListener(Protocol):
+    """Is notified of packets that the control thread drops; no element of the engines sees them."""
+
+    def dropped(self, port: int, frame: bytes, reason: str, cookie: int) -> None:
+        """Take note of a frame, as it came in by engine port `port`; `cookie` of the flow that dropped it, or 0."""
+
+
 class RouteListener(Protocol):
     """Is notified of what a host needs for learning routes."""
 
@@ -44,7 +51,7 @@ class RouteListener(Protocol):
         """Take a datagram of the route exchange that arrived from another host."""
 
 
-class NoListener(EntryListener, PeerListener, RouteListener):
+class NoListener(EntryListener, PeerListener, DropListener, RouteListener):
     """All listeners in one class; does nothing."""
 
     @override
@@ -53,6 +60,10 @@ class NoListener(EntryListener, PeerListener, RouteListener):
 
     @override
     def peer_changed(self, address: IPv4Address) -> None:
+        pass
+
+    @override
+    def dropped(self, port: int, frame: bytes, reason: str, cookie: int) -> None:
         pass
 
     @override

@@ -22,6 +22,7 @@ from hoverboard.contract.encapsulation import datapath_id
 from hoverboard.contract.entities import Count, Mac, Name, Vni
 from hoverboard.contract.errors import InputError, SwitchError
 from hoverboard.contract.node_documents import Checkpoint, HostStatus
+from hoverboard.contract.openflow.flow_names import FlowNames, NamesDocument
 from hoverboard.contract.openflow.pipeline import TUNNEL_PORT_NAME
 from hoverboard.contract.reports import UsageReport
 from hoverboard.host.checkpointing.checkpoint import CheckpointWriter
@@ -95,6 +96,7 @@ class HostProcess:
             "flows": lambda: self._plane.flows(),
             "inspection_ready": lambda: self._inspection().ready(),
             "capture": TakesDescriptors(self._capture, 2, 2),
+            "captured": lambda: self._inspection().captured(),
             "sample_latency": TakesDescriptors(self._sample_latency),
             "latency": lambda: self._inspection().latency(),
         }
@@ -255,8 +257,11 @@ class HostProcess:
             )  # fmt: skip
         return inspection
 
-    def _capture(self, fds: Descriptors, ports: list[str], snap: Count, count: Count) -> list[str]:
-        return self._inspection().capture(ports, snap, count, *fds.numbers)
+    def _capture(
+        self, fds: Descriptors, ports: list[str], snap: Count, count: Count, names: NamesDocument
+    ) -> list[str]:
+        output, stop_socket = fds.numbers
+        return self._inspection().capture(ports, snap, count, output, stop_socket, FlowNames.read(names))
 
     def _sample_latency(self, fds: Descriptors, every: Count) -> None:
         self._inspection().sample(every, *fds.numbers)

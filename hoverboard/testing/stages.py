@@ -8,24 +8,28 @@ from typing import Any
 from hoverboard.coprocessor.stage import PLAIN_VNET, Direction, Packet, StageContext
 
 HERE, THERE = IPv4Address("172.16.0.1"), IPv4Address("172.16.0.2")
-START = 1_700_000_000 * 10**9  # nanoseconds since 1970, when the clock was 0
 BEGIN = 1_000_003.0  # seconds of the clock
 
 
 class Clock:
-    """A clock that the test sets, as monotonic and wall clock; `now` is in seconds."""
+    """A clock that the test sets, as monotonic and as boot clock.
+
+    Attributes:
+        now: seconds.
+        slept: nanoseconds for which the machine slept; only the boot clock goes on then.
+    """
 
     def __init__(self) -> None:
         self.now = BEGIN
-        self.wall_offset = 0
+        self.slept = 0
 
     def __call__(self) -> float:
         """The monotonic time in seconds."""
         return self.now
 
-    def wall(self) -> int:
-        """Nanoseconds since 1970."""
-        return START + self.wall_offset + int(self.now * 1e9)
+    def boot(self) -> int:
+        """Nanoseconds since the machine has booted."""
+        return self.slept + int(self.now * 1e9)
 
 
 def context(clock: Clock | None = None, *, local: IPv4Address = HERE, number: int = 1, **more: Any) -> StageContext:
@@ -40,7 +44,7 @@ def context(clock: Clock | None = None, *, local: IPv4Address = HERE, number: in
     clock = clock or Clock()
     given: dict[str, Any] = {
         "vm": "web-1", "host": "h1", "local": local, "number": number, "secret": b"a secret of sixteen or more bytes",
-        "clock": clock, "wall_clock": clock.wall, **more,
+        "clock": clock, "boot_clock": clock.boot, **more,
     }  # fmt: skip
     return StageContext(**given)
 

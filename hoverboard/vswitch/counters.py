@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+from collections.abc import Mapping
 
 from hoverboard.contract.errors import SwitchError
 from hoverboard.contract.openflow.pipeline import drop_reason, kind_of
@@ -23,14 +24,24 @@ def ofctl(command: str, management: str) -> str:
     return done.stdout
 
 
-def parse_drops(dump_flows: str) -> dict[str, int]:
-    """Packets by drop reason in the output of `ovs-ofctl dump-flows`; reasons without packets are left out."""
-    drops: dict[str, int] = {}
+def parse_drops(dump_flows: str) -> dict[int, int]:
+    """Packets by cookie of the flow that dropped them, in the output of `ovs-ofctl dump-flows`; without zeros."""
+    drops: dict[int, int] = {}
     for found in _FLOW.finditer(dump_flows):
-        kind = kind_of(int(found[1], 16))
-        reason = drop_reason(kind) if kind is not None else None
-        if reason and int(found[2]):
-            drops[reason] = drops.get(reason, 0) + int(found[2])
+        cookie, packets = int(found[1], 16), int(found[2])
+        kind = kind_of(cookie)
+        if packets and kind is not None and drop_reason(kind) is not None:
+            drops[cookie] = drops.get(cookie, 0) + packets
+    return drops
+
+
+def drops_by_reason(by_cookie: Mapping[int, int]) -> dict[str, int]:
+    """Packets by drop reason, from packets by the cookie of a drop flow."""
+    drops: dict[str, int] = {}
+    for cookie, packets in by_cookie.items():
+        kind = kind_of(cookie)
+        if kind is not None and (reason := drop_reason(kind)) is not None:
+            drops[reason] = drops.get(reason, 0) + packets
     return drops
 
 

@@ -22,6 +22,10 @@ _MATCH = re.compile(
 _MATCH_TUNNEL = re.compile(r"tunnel\(tun_id=(0x[0-9a-f]+),src=([\d.]+)")
 _PUSH = re.compile(r"tnl_push\(.*?ipv4\(src=[\d.]+,dst=([\d.]+).*?vni=(0x[0-9a-f]+)")  # user-space datapath
 _SET = re.compile(r"set\(tunnel\(tun_id=(0x[0-9a-f]+),.*?dst=([\d.]+)")  # kernel datapath
+_TRANSPORT = re.compile(r"(?:tcp|udp|sctp)\((?:src=([^,)]+))?,?(?:dst=([^,)]+))?\)")
+_ICMP = re.compile(r"icmp(?:v6)?\(type=([^,)]+)(?:,code=([^,)]+))?\)")
+_TOS = re.compile(r"(?:tos|tclass)=([^,)]+)")
+_FRAGMENT = re.compile(r"frag=(first|later)")
 _COUNTS = re.compile(r"packets:(\d+), bytes:(\d+)")
 _PORT = re.compile(r"(?:^|,)(\d+)$")
 
@@ -37,6 +41,10 @@ class Megaflow:
         from_tunnel: whether the packets come from the fabric.
         proto: IP protocol, or None if wildcarded.
         peer: underlay address to which it sends, or None.
+        ports: transport ports or ICMP type that it matches, as text; None if it matches none. A part that it does not
+            match is "*".
+        sender: underlay address of the host that its packets come from; None if they come from a VM here.
+        more: ECN bits and fragments that it matches, as text; None if it matches none.
         port: datapath port number to which it delivers, or None; with `peer` None too, a drop.
     """
 
@@ -50,6 +58,29 @@ class Megaflow:
     port: int | None
     packets: int
     bytes: int
+    ports: str | None = None
+    sender: str | None = None
+    more: str | None = None
+
+
+def _ports(head: str) -> str | None:
+    """The transport ports or the ICMP type that a megaflow matches."""
+    if (found := _TRANSPORT.search(head)) is not None:
+        return f"{found[1] or '*'} > {found[2] or '*'}"
+    if (found := _ICMP.search(head)) is not None:
+        return f"type {found[1]}" + (f" code {found[2]}" if found[2] not in (None, "0") else "")
+    return None
+
+
+def _more(head: str) -> str | None:
+    """The ECN bits, or the whole TOS field, and the fragments that a megaflow matches."""
+    # The tunnel's own fields come first, with a TOS field of their own.
+    inner = head[head.find("eth(") :]
+    tos, fragment = _TOS.search(inner), _FRAGMENT.search(inner)
+    # In user space every megaflow of the tunnel matches the ECN bits; 0 tells nothing apart from an ordinary packet.
+    marked = tos is not None and int(tos[1].partition("/")[0], 0)
+    parts = [f"TOS {tos[1]}" if tos and marked else "", f"{fragment[1]} fragment" if fragment else ""]
+    return ", ".join(part for part in parts if part) or None
 
 
 def parse_megaflows(text: str) -> list[Megaflow]:
@@ -81,6 +112,9 @@ def parse_megaflows(text: str) -> list[Megaflow]:
                 port=int(port[1]) if port else None,
                 packets=int(counts[1]),
                 bytes=int(counts[2]),
+                ports=_ports(head),
+                sender=tunnel[2] if tunnel else None,
+                more=_more(head),
             )
         )
     return flows

@@ -1,8 +1,8 @@
 """Watches a switch's OpenFlow tables, and finds the packets that a change might concern (paper section 3.2).
 
 A flow monitor (`ovs-ofctl monitor ... watch:`) reports every change of a flow within about a millisecond. A change
-concerns a flow-table entry if its match could cover the entry's packet. Fields that the packet does not have when it
-arrives are ignored: then a change concerns more entries, never fewer.
+concerns a flow-table entry if its match could cover the entry's packet. What is not understood here matches anything:
+other fields, masks that are no prefix, other words. Then a change concerns more entries, never fewer.
 """
 
 from __future__ import annotations
@@ -18,45 +18,65 @@ from typing import IO, NamedTuple
 # While a network is filled, thousands of changes a second arrive: only the fields of a Change are parsed.
 _FIELD = re.compile(r"[ ,](in_port|metadata|tun_id|nw_src|nw_dst|ipv6_src|ipv6_dst)=([^ ,]+)")
 _DOTTED = re.compile(r"[0-9.]+").fullmatch
+_KNOWN_EVENT = re.compile(r"event=(?:ADDED|DELETED|MODIFIED) ").match
 
 
 class Change(NamedTuple):
     """The match of a changed flow, reduced to fields of the arriving packet; None means anything.
 
     Attributes:
-        in_port: OpenFlow port. vni: virtual network. src, dst: prefixes of the inner addresses.
+        in_port: OpenFlow port. vni: virtual network, in the metadata register. src, dst: prefixes of the inner
+            addresses. tun_id: virtual network in the tunnel header; 0 for packets that come by no tunnel.
     """
 
     in_port: int | None = None
     vni: int | None = None
     src: IPv4Network | IPv6Network | None = None
     dst: IPv4Network | IPv6Network | None = None
+    tun_id: int | None = None
 
 
 def parse_event(line: str) -> Change | None:
     """The change in one line of the monitor's output; None for other lines.
 
     A flow's match is part of its identity, so that the flow before and after a change has the same match. One Change
-    stands for an addition, a deletion and a new set of actions.
+    stands for an addition, a deletion and a new set of actions. An event of another kind may be about any flow.
     """
     text = line.strip()
     if not text.startswith("event=") or text.startswith("event=INITIAL"):
         return None
+    if not _KNOWN_EVENT(text):
+        return Change()
     match = dict(_FIELD.findall(text.partition(" actions=")[0]))
-    vni = match.get("metadata", match.get("tun_id"))
-    port = match.get("in_port", "")
     return Change(  # tour: report 8
-        int(port) if port.isdigit() else None,
-        int(vni, 16) if vni and "/" not in vni else None,
+        _number(match.get("in_port")),
+        _number(match.get("metadata")),
         _prefix(match.get("nw_src") or match.get("ipv6_src")),
         _prefix(match.get("nw_dst") or match.get("ipv6_dst")),
+        _number(match.get("tun_id")),
     )
 
 
+def _number(text: str | None) -> int | None:
+    """An exact value; None for a port's name, or a value with a mask."""
+    try:
+        return int(text, 0) if text is not None else None
+    except ValueError:
+        return None
+
+
 def _prefix(text: str | None) -> IPv4Network | IPv6Network | None:
+    """An address or a prefix; None for a mask that is no prefix, such as the low bits of a load balancer's buckets."""
     if text is None:
         return None
-    return IPv4Network((inet_aton(text), 32)) if _DOTTED(text) else ip_network(text, strict=False)
+    if _DOTTED(text):
+        return IPv4Network((inet_aton(text), 32))
+    address, _, mask = text.partition("/")
+    try:
+        # Not ip_network(text): it takes 0.0.0.3 for the mask of the *host*, which would be another match.
+        return ip_network((address, int(mask)), strict=False) if mask else ip_network(address)
+    except ValueError:
+        return None
 
 
 class FlowMonitor:
@@ -112,7 +132,7 @@ class FlowMonitor:
         *lines, self._pending = (self._pending + chunk).split(b"\n")
         # The answer to its request has a number (xid), later reports have 0.
         self._begun |= any(line.startswith(b"OFPST_FLOW_MONITOR") and b"(xid=0x0)" not in line for line in lines)
-        changes = (parse_event(line.decode()) for line in lines)
+        changes = (parse_event(line.decode(errors="replace")) for line in lines)
         return [change for change in changes if change is not None]
 
     def close(self) -> None:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 
 from hoverboard.contract.openflow.pipeline import BRIDGE, TUNNEL_PORT, Kind, kind_of, vni_of
+from hoverboard.contract.openflow.tables import cookie as flow_cookie
+from hoverboard.contract.openflow.tables import rule_of
 
 # Megaflow fields that a flow key holds, so that an entry for the key may depend on them. Tunnel fields are, too.
 _IN_KEY = frozenset(
@@ -59,6 +61,14 @@ _OUTPUT = re.compile(r"^\s+(?:output:(\d+)|IN_PORT)\s*$")
 # Only flows that are not of the pipeline send packets there, except questions to the controller (Kind.PUNT).
 _ELSEWHERE = re.compile(r"^\s+(?:CONTROLLER|FLOOD|ALL|NORMAL|LOCAL|TABLE|group:|controller\()")
 _NO_ONE_PORT = 0xFFFFFFFF  # OpenFlow's "any"
+_METADATA = re.compile(r"^\s+(?:write_metadata:|set_field:(?=\S+->metadata$))(0x[0-9a-f]+|\d+)(?:/(0x[0-9a-f]+))?")
+# Lines of actions that leave the fields of a `monitor.Change` as they are. After any other action, in_port, addresses
+# or metadata may be others: so a table that is looked up after it may match anything.
+_HARMLESS = re.compile(
+    r"^\s+(?:(?:->|>>) .*|(?:goto_table|output|meter|note|CONTROLLER):.*|resubmit\(,\d+\)|IN_PORT|drop"
+    r"|set_field:\S+->(?:x{0,2}reg\d+|eth_src|eth_dst|pkt_mark|tun_(?!id)\w+)"
+    r"|move:\S+->NXM_NX_X{0,2}REG\d+\[[\d.]*\])$"
+)
 
 
 @dataclass(frozen=True)
@@ -76,6 +86,9 @@ class TraceResult:
         needs_ports: the decision depends on transport ports or ICMP type, so that the entry needs a 5-tuple key.
         cacheable: False if it depends on a field no flow key holds, or the packet does not go to exactly one port.
         matched: False if no flow matched in the last table, as in a switch without a program.
+        metadata: the values of the metadata register at each lookup of a table. None: an action that is not known here
+            came before a lookup, so that any field may have had any value.
+        rule: number of the firewall rule that the last flow is made from; 0: from none.
     """
 
     kind: Kind | None
@@ -88,6 +101,39 @@ class TraceResult:
     needs_ports: bool
     cacheable: bool
     matched: bool = True
+    metadata: frozenset[int] | None = None
+    rule: int = 0
+
+    @property
+    def cookie(self) -> int:
+        """The cookie of the last flow, without its share; 0 if the flow is not of the pipeline."""
+        return 0 if self.kind is None else flow_cookie(self.kind, self.vni, self.rule)
+
+
+class _Register:
+    """The metadata register on the packet's way through the tables, from the lines of the actions."""
+
+    def __init__(self) -> None:
+        self._now = 0
+        self._looked_up: set[int] = set()
+        self._unknown = self._lost = False
+
+    def table(self) -> None:
+        """Note that a table is looked up."""
+        self._looked_up.add(self._now)
+        self._lost |= self._unknown
+
+    def action(self, line: str) -> None:
+        """Note the line of an action."""
+        if written := _METADATA.match(line):
+            mask = int(written[2], 0) if written[2] else (1 << 64) - 1
+            self._now = self._now & ~mask | int(written[1], 0) & mask
+        elif line[:1].isspace() and not _HARMLESS.match(line):
+            self._unknown = True
+
+    def values(self) -> frozenset[int] | None:
+        """See `TraceResult.metadata`."""
+        return None if self._lost else frozenset(self._looked_up)
 
 
 def split_fields(text: str) -> dict[str, str]:
@@ -110,6 +156,7 @@ def parse_trace(text: str) -> TraceResult:
     discovery: dict[str, str] = {}
     matched = ours = True
     outputs = 0
+    register = _Register()
     for line in text.splitlines():
         if line.startswith("Flow: "):
             initial = split_fields(line[6:])
@@ -125,7 +172,10 @@ def parse_trace(text: str) -> TraceResult:
             found = _COOKIE.search(step[2])
             cookie = int(found[1], 16) if found else 0
             matched = not step[2].startswith("No match")
-        elif set_id := _SET_TUNNEL_ID.match(line):
+            register.table()
+            continue
+        register.action(line)
+        if set_id := _SET_TUNNEL_ID.match(line):
             tun_id = int(set_id[1], 0)  # "Final flow" leaves it out where no tunnel flag is set
         elif set_discovery := _SET_DISCOVERY.match(line):
             discovery[set_discovery[2]] = set_discovery[1]
@@ -159,4 +209,6 @@ def parse_trace(text: str) -> TraceResult:
         needs_ports=bool(needed & _PORTS),
         cacheable=not needed - _PORTS and outputs < 2,
         matched=matched,
+        metadata=register.values(),
+        rule=rule_of(cookie),
     )  # fmt: skip

@@ -23,15 +23,17 @@ from hoverboard.contract.generations import facts
 from hoverboard.host.control.host_client import HostClient
 from hoverboard.rpc.channel import Channel, Deadline
 from topologies.client.run_client import RunClient
+from topologies.namespaces.entering import entering
 from topologies.processes.launcher import python
-from topologies.processes.namespaces import entering
 
 if TYPE_CHECKING:
     from hoverboard.contract.node_documents import CaptureSummary, EngineLatencies
+    from hoverboard.contract.openflow.flow_names import NamesDocument
 
 
 UPLINK = "uplink"
 _SUMMARY_TIMEOUT = 10.0
+_FIRST_WORD = 10.0  # seconds without a packet until a person is told
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,7 @@ def compile_debug_engine(host: HostClient, notify: Callable[[str], None]) -> Non
     """
     if host.inspection_ready():
         return
-    notify("compiling the engine with its debug elements: once, about half a minute")
+    notify("compiling the engines with their debug elements: once, about half a minute; nothing is captured meanwhile")
     done = subprocess.run(
         python("hoverboard.fastpath.engine.warm", "--debug"), capture_output=True, text=True, check=False
     )
@@ -131,25 +133,40 @@ class RunningCapture:
 
     Args:
         output: descriptor of the file for the packets.
-        count, snap: see `HostClient.capture`.
+        names, count, snap: see `HostClient.capture`.
 
     Attributes:
         ports: that are captured.
     """
 
-    def __init__(self, host: HostClient, place: InspectedNode, output: int, *, snap: int, count: int) -> None:
+    def __init__(
+        self, host: HostClient, place: InspectedNode, output: int, *, names: NamesDocument, snap: int, count: int
+    ) -> None:
+        self._host = host
         self._leash, theirs = socket.socketpair()
         try:
-            self.ports = host.capture(place.ports, output, theirs, snap=snap, count=count)
+            self.ports = host.capture(place.ports, output, theirs, names=names, snap=snap, count=count)
         except BaseException:
             self._leash.close()
             raise
         finally:
             theirs.close()
 
-    def wait(self, seconds: float | None) -> None:
-        """Wait until the capture has ended by itself, or `seconds` have passed; None: without a limit."""
-        select.select([self._leash], [], [], seconds)
+    def wait(self, seconds: float | None, waiting: Callable[[float, int], None]) -> None:
+        """Wait until the capture has ended by itself, or `seconds` have passed; None: without a limit.
+
+        `waiting` is called now and then while no packet comes: (seconds since the begin, packets so far).
+        """
+        seen = 0
+
+        def still(elapsed: float) -> None:
+            nonlocal seen
+            now = self._host.captured()
+            if now == seen:
+                waiting(elapsed, now)
+            seen = now
+
+        wait_with_word(lambda timeout: bool(select.select([self._leash], [], [], timeout)[0]), seconds, still)
 
     def finish(self) -> CaptureSummary:
         """End the capture; return {"packets", "lost"} when the file is written.
@@ -170,6 +187,23 @@ class RunningCapture:
         if fault := summary.pop("error"):
             raise RunError(fault, where="capture", next_step="check that there is space for the file")
         return cast("CaptureSummary", summary)
+
+
+def wait_with_word(ended: Callable[[float], bool], seconds: float | None, still: Callable[[float], None]) -> None:
+    """Wait for an end, or for `seconds` (None: without a limit); call `still` with the seconds so far, now and then.
+
+    `ended` waits for the end for a number of seconds, and returns whether it has come.
+    """
+    begun = time.monotonic()
+    limit = float("inf") if seconds is None else seconds
+    word = _FIRST_WORD
+    while not ended(max(0.0, min(limit, word) - (time.monotonic() - begun))):
+        elapsed = time.monotonic() - begun
+        if elapsed >= limit:
+            return
+        if elapsed >= word:
+            still(elapsed)
+            word = max(2 * word, elapsed)
 
 
 def latency(host: HostClient, seconds: float, every: int) -> EngineLatencies:

@@ -14,7 +14,7 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
-from hoverboard.contract.errors import HoverboardError, RunError
+from hoverboard.contract.errors import HoverboardError, RunError, counted
 from hoverboard.rpc.client import Client
 from topologies.processes import ledger, marks
 from topologies.processes.deadlines import wait_for
@@ -123,7 +123,7 @@ def end(mark: Mark, *, force: bool = False, table: LinuxProcesses | None = None)
     left = table.wait_gone([mark.holder], _HOLDER_TIMEOUT)
     if (found := marks.Machine().look().get(mark)) is not None and found.processes:
         raise RunError(
-            f"{len(found.processes)} processes of the run were started meanwhile", where=mark.run,
+            f"meanwhile the run has started {counted(len(found.processes), 'process', 'processes')}", where=mark.run,
             next_step=f"end its holder (pid {mark.holder.pid}), then repeat the command",
         )  # fmt: skip
     ledger.remove_remains(RunDirectory(mark.run, mark.directory), mark)

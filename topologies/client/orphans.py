@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from hoverboard.contract.errors import counted
 from topologies.client import lost_runs as lost
 from topologies.client import run_client
 from topologies.processes import marks
@@ -41,7 +42,7 @@ class Orphan:
 
     def __str__(self) -> str:
         why = f"has lost its {self.missing}" if self.lost else "its holder died"
-        return f"{self.run} ({why}, {self.processes} process{'' if self.processes == 1 else 'es'})"
+        return f"{self.run} ({why}, {counted(self.processes, 'process', 'processes')})"
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from hoverboard.contract.change_documents import AddedVM, Applied, ModelChange, OffloadChange, Ready, RemovedVM
     from hoverboard.contract.documents import Offload, Status
     from hoverboard.contract.node_documents import Flows, Node, Wiring
+    from hoverboard.contract.openflow.flow_names import NamesDocument
     from topologies.spec.schema import TopologyText
 
 
@@ -82,8 +83,12 @@ class RunClient:
         return cast("Node", self.call("node_status", node=node))
 
     def flows(self, node: str) -> Flows:
-        """The flows of a node: {"node", "openflow": [line], "entries": [flow-table entry]}."""
+        """The flows of a node, as `hoverboard flows NODE --json` shows them."""
         return cast("Flows", self.call("flows", node=node))
+
+    def flow_names(self) -> NamesDocument:
+        """The names of networks and firewall rules, for the words about drops in a capture."""
+        return cast("NamesDocument", self.call("flow_names"))
 
     def offloads(self) -> list[Offload]:
         """VM pairs that are offloaded now."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from controllers.fm.fabric_client import FabricClient
 from hoverboard.contract.entities import AnyEntity
-from hoverboard.contract.errors import RunError
+from hoverboard.contract.errors import RunError, counted
 from topologies.cluster.control_processes import ControlProcesses
 from topologies.processes.deadlines import wait_for
 from topologies.processes.supervisor import Supervisor
@@ -70,6 +70,14 @@ class ClusterManagement(ABC):
     @abstractmethod
     def entities(self) -> Entities:
         """The intent as it was sent; a request that is under way is not waited for."""
+
+    @abstractmethod
+    def firewall_rules(self, timeout: float) -> list[tuple[str, str]]:
+        """(network, name) of each firewall rule: those that the control planes have, and those that were sent.
+
+        Other programs may have sent rules to a fabric manager. One that does not answer in `timeout` seconds is left
+        out.
+        """
 
     @abstractmethod
     def endpoints(self, server: ServerSpec) -> list[tuple[str, Path]]:
@@ -188,7 +196,7 @@ class ClusterManagement(ABC):
             return state.joined >= vms and server in state.programmed
 
         try:
-            wait_for(joined, timeout, lambda: f"{vms} VMs have not joined")
+            wait_for(joined, timeout, lambda: f"{counted(vms, 'VM')} to join")
         except RunError:
             return False
         return True

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from controllers.fm.fabric_client import FabricClient
-from hoverboard.contract.entities import AnyEntity
+from hoverboard.contract.entities import AnyEntity, FirewallRule
 from hoverboard.contract.errors import HoverboardError, RunError
 from hoverboard.contract.wire import fabric_pb2 as pb
 from topologies.cluster.cluster_management import STATUS_TIMEOUT, ClusterManagement, Entities, ProgramState
@@ -98,6 +98,14 @@ class ClusterManager(ClusterManagement):
     def entities(self) -> Entities:
         """The intent as it was sent; a request that is under way is not waited for."""
         return dict(self._entities)
+
+    def firewall_rules(self, timeout: float) -> list[tuple[str, str]]:
+        """(network, name) of each firewall rule (see `ClusterManagement`)."""
+        found = {(one.network, one.name) for one in self.entities.values() if isinstance(one, FirewallRule)}
+        with contextlib.suppress(HoverboardError):
+            rules = self.client.entities(FirewallRule.TYPE, timeout)["entities"]
+            found |= {(str(rule["network"]), str(rule["name"])) for rule in rules}
+        return sorted(found)
 
     @property
     def restarts(self) -> int:

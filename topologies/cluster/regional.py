@@ -160,6 +160,10 @@ class RegionalClusterManager(ClusterManagement):
             whole |= plane.entities
         return whole
 
+    def firewall_rules(self, timeout: float) -> list[tuple[str, str]]:
+        """(network, name) of each firewall rule of all regions (see `ClusterManagement`)."""
+        return sorted({rule for plane in self.regional.values() for rule in plane.firewall_rules(timeout)})
+
     def plan(self, upsert: Sequence[AnyEntity], remove: Sequence[AnyEntity]) -> Plan:
         """Plan a change with all planes that have a part of it (`topologies.cluster.plane_change.plan`)."""
         before = self.entities

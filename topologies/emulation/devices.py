@@ -26,9 +26,9 @@ from hoverboard.contract.encapsulation import (
     underlay_mac,
 )
 from hoverboard.contract.errors import MachineError
-from topologies.emulation.guest_requests import GuestRequests
-from topologies.emulation.link_events import send
-from topologies.processes.netns import entered as entered  # for users of this module
+from topologies.guests.guest_requests import GuestRequests
+from topologies.guests.link_events import send
+from topologies.namespaces.netns import entered as entered  # for users of this module
 
 if TYPE_CHECKING:
     from pyroute2 import IPRoute

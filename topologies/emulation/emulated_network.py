@@ -7,10 +7,6 @@ from collections.abc import Iterable
 
 from hoverboard.contract.errors import HoverboardError, InputError
 from topologies.emulation import devices, wan
-from topologies.emulation.guest_agent import Guest, GuestAgent
-from topologies.emulation.guest_files import GuestFiles
-from topologies.emulation.guest_requests import GuestRequests
-from topologies.emulation.link_events import LinkEvents, send_prepared
 from topologies.emulation.links import Uplink, VirtualNIC
 from topologies.emulation.nodes import (
     Fabric,
@@ -21,6 +17,10 @@ from topologies.emulation.nodes import (
     VMHost,
     end_nodes,
 )
+from topologies.guests.guest_agent import Guest, GuestAgent
+from topologies.guests.guest_files import GuestFiles
+from topologies.guests.guest_requests import GuestRequests
+from topologies.guests.link_events import LinkEvents, send_prepared
 from topologies.processes.launcher import Launcher
 from topologies.processes.phases import PhaseClock
 from topologies.processes.run_directory import RunDirectory

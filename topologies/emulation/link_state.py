@@ -9,8 +9,8 @@ import struct
 from pathlib import Path
 
 from hoverboard.contract.errors import HoverboardError, RunError
+from topologies.namespaces.netns import entered
 from topologies.processes.deadlines import wait_for
-from topologies.processes.netns import entered
 
 # linux/sockios.h, linux/if.h
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _SIOCGIFADDR = 0x8913, 0x8914, 0x8915

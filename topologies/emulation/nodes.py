@@ -17,9 +17,9 @@ from hoverboard.contract.generations import facts
 from hoverboard.host.control.host_client import HostClient
 from topologies.emulation import switch_commands
 from topologies.emulation.mininet_classes import Node, mininet_error, replacing_decoder
-from topologies.processes import netns
+from topologies.namespaces import netns
+from topologies.namespaces.entering import entering, entering_uts
 from topologies.processes.launcher import PRIVATE_UMASK, Launcher
-from topologies.processes.namespaces import entering, entering_uts
 from topologies.processes.node_end import end_processes
 from topologies.processes.process_table import Process
 from topologies.spec.topology import FABRIC, ServerSpec, VMSpec

@@ -9,7 +9,7 @@ import socket
 import struct
 
 from hoverboard.contract.errors import MachineError
-from topologies.processes.netns import entered
+from topologies.namespaces.netns import entered
 
 # linux/ethtool.h, linux/sockios.h
 _SIOCETHTOOL = 0x8946

@@ -20,7 +20,7 @@ from hoverboard.contract.errors import MachineError
 from hoverboard.contract.generations import facts
 from hoverboard.vswitch.run_files import DATABASE_PROGRAM, DATABASE_SOCKET, SWITCH_PROGRAM, control_socket
 from topologies.emulation.nodes import Server
-from topologies.processes import mount_namespace
+from topologies.namespaces import mount_namespace
 from topologies.processes.deadlines import wait_sockets
 from topologies.processes.launcher import Launcher
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from hoverboard.contract.errors import InputError
 from topologies.emulation.ping import ping_once
 from topologies.mininet_verbs import listing
-from topologies.processes.namespaces import entering
+from topologies.namespaces.entering import entering
 
 if TYPE_CHECKING:
     from hoverboard.contract.node_documents import WiredNode, Wiring

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hoverboard.contract.errors import InputError, MachineError
-from topologies.processes.namespaces import entering
+from topologies.namespaces.entering import entering
 
 if TYPE_CHECKING:
     from hoverboard.contract.node_documents import WiredNode

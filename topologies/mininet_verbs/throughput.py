@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from hoverboard.contract.errors import InputError, MachineError, MeasurementError
 from topologies.mininet_verbs.reachability import check_vms
-from topologies.processes.namespaces import entering
+from topologies.namespaces.entering import entering
 
 if TYPE_CHECKING:
     from hoverboard.contract.node_documents import WiredNode

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import IO
 
 from hoverboard.contract.errors import RunError
+from topologies.namespaces.entering import entering, host_name
 from topologies.processes.ledger import Ledger
-from topologies.processes.namespaces import entering, host_name
 
 PRIVATE_UMASK = 0o077  # of every process of a run
 _NAMESPACE_TIMEOUT = 60.0

@@ -1,7 +1,7 @@
 """The mark of a run: finds its processes and namespaces even when its directory was deleted.
 
 Each process of a run has the mark in its environment, as HOVERBOARD_MARK; what it forks inherits it. Each namespace of
-a run has it as the alias of its `lo` (`topologies.processes.netns`). It covers the devices in the namespace, and all
+a run has it as the alias of its `lo` (`topologies.namespaces.netns`). It covers the devices in the namespace, and all
 processes that users start there. Nothing is found by the names of processes or devices.
 """
 
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hoverboard.contract.errors import RunError
-from topologies.processes import netns
+from topologies.namespaces import netns
 from topologies.processes.process_table import LinuxProcesses, Process, Processes, start_time
 
 VARIABLE = "HOVERBOARD_MARK"

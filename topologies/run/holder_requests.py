@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from hoverboard.contract import documents
     from hoverboard.contract.change_documents import AddedVM, Applied, ModelChange, OffloadChange, RemovedVM
     from hoverboard.contract.node_documents import Flows, Node
+    from hoverboard.contract.openflow.flow_names import NamesDocument
     from hoverboard.rpc.answering import Methods
 
 MODEL_TIMEOUT = 60.0  # seconds
@@ -52,6 +53,9 @@ def requests(held: Held) -> Methods:
 
     def flows(node: str) -> Flows:
         return status.flows(held.current_run(), node)
+
+    def flow_names() -> NamesDocument:
+        return status.flow_names(held.current_run()).document()
 
     def offloads() -> list[documents.Offload]:
         return held.current_run().cluster.offloads()
@@ -107,6 +111,7 @@ def requests(held: Held) -> Methods:
         "status": held.status,
         "node_status": node_status,
         "flows": flows,
+        "flow_names": flow_names,
         "offloads": offloads,
         "pid_of": pid_of,
         "add_vm": add_vm,

@@ -22,10 +22,11 @@ Pair = tuple[VMSpec, VMSpec]
 def pairs(topology: Topology) -> list[Pair]:
     """One VM pair for each pair of hosts; a pair of hosts without VMs that may ping each other is left out.
 
-    Hosts with `program: external` are left out. Nothing is known about a programming model or a coprocessor stage from
-    a file, so a topology with one of them has no pairs.
+    Hosts with `program: external` are left out. A programming model from a file, a coprocessor stage and a Hoverboard
+    with a capacity decide by themselves what passes. So a topology with one of them has no pairs.
     """
-    if topology.model not in MODELS or topology.stages:
+    limited = any(limit is not None for one in topology.hoverboards for limit in one.capacity)
+    if topology.model not in MODELS or topology.stages or limited:
         return []
     external = {host.name for host in topology.external}
     hosts = [host.name for host in topology.hosts if host.name not in external]
@@ -45,6 +46,11 @@ def pairs(topology: Topology) -> list[Pair]:
             for vm in pair:
                 pings[vm.name] = pings.get(vm.name, 0) + 1
     return found
+
+
+def pinged(topology: Topology) -> set[str]:
+    """Names of the VMs of `pairs`: these have sent and received packets when the run is up."""
+    return {vm.name for pair in pairs(topology) for vm in pair}
 
 
 def _host_pairs(hosts: Sequence[str]) -> Iterator[tuple[str, str]]:

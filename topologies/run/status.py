@@ -6,17 +6,20 @@ All hosts and Hoverboards are asked at once. A host process or control plane tha
 
 from __future__ import annotations
 
+import re
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, cast
 
 from hoverboard.contract.errors import HoverboardError, SwitchError
-from hoverboard.contract.openflow.pipeline import BRIDGE
+from hoverboard.contract.generations import facts
+from hoverboard.contract.openflow.flow_names import FlowNames, cause, purpose
+from hoverboard.contract.openflow.pipeline import BRIDGE, drop_reason, kind_of
 from hoverboard.host.control.host_client import HostClient
 from topologies.cluster.cluster_management import STATUS_TIMEOUT
-from topologies.emulation.guest_cpu import guest_seconds
 from topologies.emulation.nodes import Server
+from topologies.guests.guest_cpu import guest_seconds
 from topologies.run.notices import notices
 from topologies.run.run import Run
 from topologies.spec.topology import FABRIC, NetworkSpec, ServerSpec, VMSpec
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
 
 _ANSWER_TIMEOUT = 2.0  # seconds; much shorter than what a client waits for the holder
 _OFCTL_TIMEOUT = 10.0
+_COOKIE = re.compile(r"cookie=(0x[0-9a-f]+)")
 
 
 def _client(run: Run, name: str) -> HostClient:
@@ -83,9 +87,37 @@ def node_status(run: Run, name: str) -> Node:
             "state": "unreachable", "error": answer,
         }  # fmt: skip
     guests = _guests(run, [vm.name for vm in run.topology.vms if vm.host == name])
-    for vm_name, facts in answer["vms"].items():
-        facts["guest_seconds"] = guests.get(vm_name)
-    return {"state": "up", **answer}
+    for vm_name, vm_facts in answer["vms"].items():
+        vm_facts["guest_seconds"] = guests.get(vm_name)
+    dropped_by = _dropped_by(answer["counters"], lambda: flow_names(run))
+    return {"state": "up", **answer, "dropped_by": dropped_by}
+
+
+def flow_names(run: Run) -> FlowNames:
+    """The names of the run's networks and firewall rules, for cookies in words."""
+    vnis = {network.name: network.vni for network in run.topology.networks}
+    rules = run.cluster.firewall_rules(_ANSWER_TIMEOUT)
+    return FlowNames(
+        {vni: name for name, vni in vnis.items()},
+        [(vnis[network], name) for network, name in rules if network in vnis],
+    )
+
+
+def _dropped_by(counters: Mapping[str, Any], names: Callable[[], FlowNames]) -> list[documents.DroppedBy]:
+    """`drops_by_flow` of some counters in words, the most packets first; asks for names only if there are drops."""
+    by_flow: dict[str, int] = counters.get("drops_by_flow", {})
+    if not by_flow:
+        return []
+    known = names()
+    found: dict[tuple[str, str], int] = {}
+    for text, packets in by_flow.items():
+        cookie = int(text, 16)
+        kind = kind_of(cookie)
+        reason = drop_reason(kind) if kind is not None else None
+        one = (reason or "", cause(cookie, known))
+        found[one] = found.get(one, 0) + packets
+    rows = sorted(found.items(), key=lambda row: (-row[1], row[0]))
+    return [{"reason": reason, "cause": words, "packets": packets} for (reason, words), packets in rows]
 
 
 def _program(server: ServerSpec) -> documents.ExternalProgram:
@@ -169,6 +201,7 @@ def status(run: Run) -> documents.Status:
             found["error"] = silent[name]
         return found
 
+    counters = cast("documents.Counters", add_counters(answer["counters"] for answer in answers.values()))
     return {
         "run": run.name,
         "topology": topology.name,
@@ -178,7 +211,8 @@ def status(run: Run) -> documents.Status:
         "hoverboards": [row(s.name, s.dataplane) for s in topology.hoverboards],
         "networks": [_network(network) for network in topology.networks],
         "cpu": _cpu(run, answers),
-        "counters": cast("documents.Counters", add_counters(answer["counters"] for answer in answers.values())),
+        "counters": counters,
+        "dropped_by": _dropped_by(counters, lambda: flow_names(run)),
         "supervision": run.supervisor.status() if names else {},
         "phases": dict(run.phases.seconds),
         "control": control(run, _ANSWER_TIMEOUT),
@@ -234,11 +268,27 @@ def openflow(server: Server) -> list[str]:
 
 
 def flows(run: Run, name: str) -> Flows:
-    """The flows of a node: {"node", "openflow": lines of ovs-ofctl, "entries": the flow table of the dataplane}."""
+    """The flows of a node: lines of ovs-ofctl, the flow table of the dataplane, and both in words."""
     server = run.network.server(name)
     client = _client(run, name)
     try:
         entries = client.flows()
     finally:
         client.close()
-    return {"node": name, "openflow": openflow(server), "entries": entries}
+    lines, names = openflow(server), flow_names(run)
+    for entry in entries:
+        if entry["cookie"] is not None and (words := cause(int(entry["cookie"], 16), names)):
+            entry["cause"] = words
+    return {
+        "node": name,
+        "openflow": lines,
+        "purposes": [purpose(_cookie(line), names) for line in lines],
+        "openflow_counts": facts(server.spec.dataplane).carrier == "switch",
+        "entries": entries,
+    }
+
+
+def _cookie(line: str) -> int:
+    """The cookie in a line of ovs-ofctl."""
+    found = _COOKIE.search(line)
+    return int(found[1], 16) if found is not None else 0

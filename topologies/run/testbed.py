@@ -290,7 +290,7 @@ class Testbed:
         return self.current_run().cluster.program_state()
 
     def flows(self, name: str) -> Flows:
-        """The flows of a node: {"node", "openflow": [line], "entries": [flow-table entry]}."""
+        """The flows of a node, as `hoverboard flows NODE --json` shows them."""
         return status.flows(self.current_run(), name)
 
     def offloads(self) -> list[documents.Offload]:

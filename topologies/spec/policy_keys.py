@@ -7,7 +7,7 @@ manager's own store checks them together, so that a file and a request follow th
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from ipaddress import IPv4Address, IPv4Network, IPv6Network
+from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -20,10 +20,12 @@ from hoverboard.contract.entities import (
     Entity,
     FirewallAction,
     FirewallRule,
+    Ip4,
     LoadBalancer,
     Name,
     Ports,
     Route,
+    RoutedPrefix,
     Tags,
 )
 from hoverboard.contract.errors import EntityError
@@ -76,7 +78,7 @@ class BalancerKeys(_Keys):
     """A load balancer: an address that several VMs share. Each flow goes to one of them."""
 
     name: Name
-    ip: IPv4Address = Field(description="an address of the network that no VM has")
+    ip: Ip4 = Field(description="an address of the network that no VM has")
     backends: Annotated[tuple[Name, ...], Field(min_length=1, max_length=MAX_BACKENDS)] = Field(
         description="names of VMs of the network"
     )
@@ -88,7 +90,7 @@ class RouteKeys(_Keys):
     """A route: the VM `next_hop` forwards packets for the addresses of `prefix`."""
 
     name: Name | None = Field(None, description="default: NETWORK.PREFIX")
-    prefix: IPv4Network
+    prefix: RoutedPrefix
     next_hop: Name = Field(description="name of a VM of the network")
     priority: Annotated[int, Field(ge=0, le=65535, strict=True)] = Field(
         1000, description="of routes with equal prefixes, the one with the lowest number is used"

@@ -130,9 +130,6 @@ class _Resolver:
             if first.overlaps(second):
                 line = self.positions.line(one)
                 self.fault(two, f"{second} overlaps {first} on line {line}", "use subnets that do not overlap")
-        for where, prefix in found.items():
-            if prefix.is_multicast or prefix.is_loopback or prefix.network_address == IPv4Address("0.0.0.0"):
-                self.fault(where, f"{prefix} cannot be used for VMs", "use a private range such as 10.0.0.0/24")
         if keys.subnet6 is not None and len(prefixes) > 1:
             self.fault((*path, "subnet6"), "works only with one subnet", "use `subnet`, or remove it")
         gateway = None

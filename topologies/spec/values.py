@@ -6,15 +6,16 @@ A message has the form "what is wrong; what to do" (`topologies.spec.faults.expl
 from __future__ import annotations
 
 import re
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from hoverboard.contract import models
-from hoverboard.contract.entities import MAX_PREFIX6, unusable_ip6
+from hoverboard.contract.entities import MAX_PREFIX6
 from hoverboard.contract.errors import InputError
+from hoverboard.contract.packets import unusable
 from hoverboard.contract.plugins import file_of
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}")
@@ -99,14 +100,21 @@ def _prefix(value: Any) -> IPv4Network:
         raise ValueError(f"{value!r} is not an IPv4 subnet ({error}); give one such as 10.0.0.0/24") from error
     if network.prefixlen > 30:
         raise ValueError(f"{value!r} has no room for a gateway and a VM; use /30 or shorter")
+    fault = unusable(network)
+    if fault is not None:
+        raise ValueError(f"{fault}; use a private range such as 10.0.0.0/24")
     return network
 
 
 def _address(value: Any) -> IPv4Address:
     try:
-        return IPv4Address(value)
+        address = IPv4Address(value if isinstance(value, str) else "")
     except ValueError as error:
         raise ValueError(f"{value!r} is not an IPv4 address; give one such as 10.0.0.2") from error
+    fault = unusable(address)
+    if fault is not None:
+        raise ValueError(f"{fault}; use an address of the network's subnet")
+    return address
 
 
 def _prefix6(value: Any) -> IPv6Network:
@@ -116,7 +124,7 @@ def _prefix6(value: Any) -> IPv6Network:
         raise ValueError(f"{value!r} is not an IPv6 subnet ({error}); give one such as fd00:7::/64") from error
     if network.prefixlen > MAX_PREFIX6:
         raise ValueError(f"{value!r} has no room for VMs; use /{MAX_PREFIX6} or shorter, such as /64")
-    fault = unusable_ip6(network)
+    fault = unusable(network)
     if fault is not None:
         raise ValueError(f"{fault}; use a unique local range such as fd00:7::/64")
     return network
@@ -126,11 +134,15 @@ def _address6(value: Any) -> IPv6Address | Literal[False]:
     if value is False:
         return False
     try:
-        return IPv6Address(value if isinstance(value, str) else "")
+        address = IPv6Address(value if isinstance(value, str) else "")
     except ValueError as error:
         raise ValueError(
             f"{value!r} is not an IPv6 address; give one such as fd00:7::2, or `false` for none"
         ) from error
+    fault = unusable(address)
+    if fault is not None:
+        raise ValueError(f"{fault}; use an address of the network's subnet6, or `false` for none")
+    return address
 
 
 def _model(value: Any) -> str:
@@ -144,10 +156,21 @@ def _not_yet(value: Any) -> Any:
     raise ValueError("is not supported yet: no part of the testbed enforces it; remove the key")
 
 
+def _is_reachable(host: str) -> bool:
+    """Whether a process can listen on this address: one of the machine's own network, loopback included."""
+    try:
+        address = ip_address(host.removeprefix("[").removesuffix("]")) if _HOST.fullmatch(host) else None
+    except ValueError:
+        return False
+    return address is not None and not (
+        address.is_multicast or address.is_unspecified or (address.version == 4 and address >= IPv4Address("240.0.0.0"))
+    )
+
+
 def _controller(value: str) -> str:
     kind, colon, place = value.partition(":")
     host, _, port = place.rpartition(":")
-    tcp = kind == "tcp" and _HOST.fullmatch(host) and port.isdecimal() and 0 < int(port) < 1 << 16
+    tcp = kind == "tcp" and _is_reachable(host) and port.isdecimal() and 0 < int(port) < 1 << 16
     if not (tcp or (kind == "unix" and _SOCKET.fullmatch(place))):
         raise ValueError(
             f"{value!r} is not the address of a controller; give tcp:HOST:PORT with a numeric HOST, or unix:/PATH"

@@ -1,7 +1,7 @@
 """The firewall of a network on one VM host, the same under every programming model (paper section 4.3.1).
 
-All rules of a network form one scope on a switch: equal rules give one flow. A rule that names tags costs a host one
-flow for each pair of VMs on it that the tags select.
+All rules of a network form one scope on a switch: equal rules give one flow, which names the first of them. A rule
+that names tags costs a host one flow for each pair of VMs on it that the tags select.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def firewall_flows(
     flows: dict[FlowKey, Flow] = {}
     for flow in firewall_policy_flows(network.vni, network.ingress, network.egress, gateways, ipv6=ipv6):
         flows[flow.key] = flow
-    for rule in view.rules.get(network.name, {}).values():
+    for _, rule in sorted(view.rules.get(network.name, {}).items()):  # all controllers name the same rule
         for flow in _rule_flows(view, switch, network, rule, ipv6, among):
             flows.setdefault(flow.key, flow)
     return tuple(flows.values())
@@ -48,7 +48,7 @@ def _rule_flows(
             if among is None or among(vm):
                 prefixes += [_only(address) for address in addresses(vm)]
     return firewall_rule_flows(
-        network.vni, rule.direction, rule.action, rule.priority,
+        rule.name, network.vni, rule.direction, rule.action, rule.priority,
         targets=targets, prefixes=prefixes, protocol=rule.protocol, ports=rule.ports, ipv6=ipv6,
     )  # fmt: skip
 

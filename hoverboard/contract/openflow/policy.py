@@ -16,6 +16,7 @@ from hoverboard.contract.encapsulation import GATEWAY_MAC
 from hoverboard.contract.entities import MAX_RULE_PRIORITY, FirewallAction, PortRange
 from hoverboard.contract.openflow import tables
 from hoverboard.contract.openflow.flow import IN_PORT, Action, Flow, Goto, Move, Output, SetField
+from hoverboard.contract.openflow.flow_names import rule_number
 from hoverboard.contract.openflow.tables import (
     ETH_IPV4,
     ETH_IPV6,
@@ -107,9 +108,10 @@ def _answers(protocol: str, ports: Sequence[PortRange], version: int) -> Iterato
 class _Direction:
     """One direction's table, fields and drop kind."""
 
-    def __init__(self, vni: int, name: str) -> None:
+    def __init__(self, vni: int, name: str, rule: int = 0) -> None:
         out = name == "egress"
         self.vni = vni
+        self.rule = rule
         self.table = Table.EGRESS if out else Table.INGRESS
         self.vm = "eth_src" if out else "eth_dst"
         self.other = "dst" if out else "src"
@@ -125,8 +127,8 @@ class _Direction:
             name = {"prefix": f"ipv{version}_{self.other}", "vm": self.vm}.get(field, field)
             whole[name] = value
         if action == "deny":
-            return make_flow(self.table, rank, self.drop, self.vni, whole)
-        return make_flow(self.table, rank, Kind.FIREWALL, self.vni, whole, self.onward)
+            return make_flow(self.table, rank, self.drop, self.vni, whole, rule=self.rule)
+        return make_flow(self.table, rank, Kind.FIREWALL, self.vni, whole, self.onward, rule=self.rule)
 
 
 def _opposite(direction: str) -> str:
@@ -151,6 +153,7 @@ def firewall_policy_flows(
 
 
 def firewall_rule_flows(
+    name: str,
     vni: int,
     direction: str,
     action: FirewallAction,
@@ -165,6 +168,7 @@ def firewall_rule_flows(
     """The flows of one rule at one VM host, with the answers to packets that it allows.
 
     Args:
+        name: of the rule; the flows' cookies have its number.
         vni: VNI of the rule's network, 24 bits.
         direction: "ingress" for packets to the VMs, "egress" for packets from them.
         action: "allow" also allows the answers, in the opposite direction.
@@ -176,9 +180,10 @@ def firewall_rule_flows(
         ipv6: the network has IPv6 addresses.
     """
     rank = _LEAST_RULE + 2 * (MAX_RULE_PRIORITY - priority) + (action == "deny")
-    ways = [(_Direction(vni, direction), _kinds)]
+    number = rule_number(name)
+    ways = [(_Direction(vni, direction, number), _kinds)]
     if action == "allow":
-        ways.append((_Direction(vni, _opposite(direction)), _answers))
+        ways.append((_Direction(vni, _opposite(direction), number), _answers))
     ends: list[Prefix | None] = [None] if prefixes is None else list(prefixes)
     vms: list[Matches] = [{}] if targets is None else [{"vm": mac_number(mac)} for mac in targets]
     for vm in vms:

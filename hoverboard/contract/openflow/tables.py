@@ -1,8 +1,8 @@
 """The tables of the OpenFlow pipeline, declared once, as data: the fields each matches and the tables it may go to.
 
 `pipeline` makes the flows with `make_flow`, which rejects illegal ones; the declaration itself is checked at import.
-A cookie has kind (bits 63-48, `Kind`), VNI (47-24) and share (0, `shares`); the other bits are free. `status` and the
-fast path name drops by kind.
+A cookie has kind (bits 63-48, `Kind`), VNI (47-24), the number of a firewall rule (23-1, 0: none) and share (0,
+`shares`). `status` and the fast path name drops by kind; `flow_names` says all of it in words.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Table(IntEnum):
 
 
 class Kind(IntEnum):
-    """The purpose of a flow: the top 16 bits of its cookie. Bits 24 to 47 are the VNI; bit 0 belongs to `shares`."""
+    """The purpose of a flow: the top 16 bits of its cookie."""
 
     PLUMBING = 0x0001
     VPORT = 0x0002
@@ -81,9 +81,12 @@ def drop_reason(kind: Kind) -> str | None:
     return reason.lower().replace("_", "-") or None
 
 
-def cookie(kind: Kind, vni: int = 0) -> int:
-    """The cookie of a flow."""
-    return int(kind) << 48 | vni << 24
+MAX_RULE_NUMBER = (1 << 23) - 1
+
+
+def cookie(kind: Kind, vni: int = 0, rule: int = 0) -> int:
+    """The cookie of a flow; `rule` is the number of the firewall rule that it is made from (0: none)."""
+    return int(kind) << 48 | vni << 24 | rule << 1
 
 
 def kind_of(value: int) -> Kind | None:
@@ -97,6 +100,11 @@ def kind_of(value: int) -> Kind | None:
 def vni_of(value: int) -> int:
     """The VNI in a cookie (0: the flow belongs to no network)."""
     return value >> 24 & 0xFFFFFF
+
+
+def rule_of(value: int) -> int:
+    """The number of the firewall rule in a cookie (0: the flow is made from no rule)."""
+    return value >> 1 & MAX_RULE_NUMBER
 
 
 @dataclass(frozen=True)
@@ -189,11 +197,13 @@ _Prefix = IPv4Network | IPv6Network
 Matches = dict[str, int | _Prefix | _Masked]  # a prefix or a mask matches a part of the field
 
 
-def make_flow(table: Table, priority: int, kind: Kind, vni: int, match: Matches, *actions: Action) -> Flow:
-    """Make a legal flow; PipelineError if it is not legal."""
+def make_flow(
+    table: Table, priority: int, kind: Kind, vni: int, match: Matches, *actions: Action, rule: int = 0
+) -> Flow:
+    """Make a legal flow; PipelineError if it is not legal. `rule`: see `cookie`."""
     fields = [_match(name, match[name]) for name in sorted(match)]
     exact_or_part = tuple([one for one in fields if one.mask != 0])
-    return check_flow(Flow(int(table), priority, exact_or_part, actions, cookie(kind, vni)))
+    return check_flow(Flow(int(table), priority, exact_or_part, actions, cookie(kind, vni, rule)))
 
 
 def _match(name: str, value: int | _Prefix | _Masked) -> Match:

@@ -4,9 +4,9 @@ One stage serves both directions of one VM: it seals egress packets, opens ingre
 not genuine. Each key is derived from the cluster's secret, the pair of hosts, the network and the SPI, so hosts need
 not exchange keys. An SPI is an epoch and the number of the sending VM on its host.
 
-A stage may lose its state safely. Sequence numbers begin at the wall clock's nanoseconds and never go back, across
+A stage may lose its state safely. Sequence numbers begin at the nanoseconds since boot and never go back, across
 epochs, restarts of the stage and restarts of the host process. So no nonce is used twice. A receiver without state
-rejects sequence numbers that are older than an epoch can last.
+rejects sequence numbers that are older than an epoch can last. A machine that slept ends its epochs when it wakes up.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class EncryptionConfig(StageConfig):
         window: how far a late packet's sequence number may be behind the highest one.
         require: whether an ingress packet that is not ESP is dropped.
         rotation: when keys change.
-        grace_seconds: how far the hosts' clocks may differ.
+        grace_seconds: how long a packet may take from one host to another.
     """
 
     key_bits: Literal[128, 256] = 128
@@ -75,7 +75,7 @@ class Sending:
     sequence: int = 0  # the last one used, under any key
     packets: int = 0  # of this epoch
     bytes: int = 0
-    until: float = 0.0
+    until: int = 0  # nanoseconds of the boot clock
     ciphers: dict[CipherKey, Cipher] = field(default_factory=dict)
 
 
@@ -116,9 +116,9 @@ class WanEncryption(ConfiguredStage[EncryptionConfig]):
                 next_step="give all hosts of the cluster the same random secret",
             )
         kept = self.context.kept
-        self._out: Sending = kept.setdefault("sending", Sending(epoch=self.context.wall_clock() // _SECOND))
+        self._out: Sending = kept.setdefault("sending", Sending(epoch=self.context.boot_clock() // _SECOND))
         self._links: OrderedDict[LinkKey, Link] = kept.setdefault("links", OrderedDict())
-        self._now = 0.0  # of the batch
+        self._now = 0  # of the batch, in nanoseconds since boot
         # The old frame of the last packet: memory for the next packet.
         self._spare: bytearray | None = None
         self._counts = {"sealed": 0, "opened": 0, "epochs": 0, "epochs_heard": 0}
@@ -129,7 +129,7 @@ class WanEncryption(ConfiguredStage[EncryptionConfig]):
 
     def process(self, batch: list[Packet]) -> list[Packet]:
         """Seal or open each packet; a packet for which this fails is dropped with a reason."""
-        self._now = self.context.clock()
+        self._now = self.context.boot_clock()
         return [
             packet for packet in batch if (self._seal(packet) if packet.direction == "egress" else self._open(packet))
         ]
@@ -170,9 +170,9 @@ class WanEncryption(ConfiguredStage[EncryptionConfig]):
         # 15 bits and a set top bit: an SPI is never one of the reserved ones below 256 (RFC 4303 section 2.1).
         out.epoch = (out.epoch + 1) & 0x7FFF
         out.spi = 1 << 31 | out.epoch << 16 | self.context.number & 0xFFFF
-        out.sequence = max(out.sequence, self.context.wall_clock())
+        out.sequence = max(out.sequence, self._now)
         out.packets = out.bytes = 0
-        out.until = self._now + self.config.rotation.seconds
+        out.until = self._now + int(self.config.rotation.seconds * _SECOND)
         out.ciphers.clear()
         self._counts["epochs"] += 1
 
@@ -244,11 +244,11 @@ class WanEncryption(ConfiguredStage[EncryptionConfig]):
     def _may_begin(self, link: Link | None, sequence: int) -> bool:
         """Whether an unknown epoch may begin: it must be newer than the known epochs, and not too old.
 
-        Sequence numbers begin at the sender's wall clock and never go back, so they give the age.
+        Sequence numbers begin at the sender's boot clock, which is ours, and never go back. So they give the age.
         """
         if link is not None and sequence <= link.current.window.top:
             return False
-        now, grace = self.context.wall_clock(), self.config.grace_seconds * _SECOND
+        now, grace = self._now, self.config.grace_seconds * _SECOND
         return now - self.config.rotation.seconds * _SECOND - grace <= sequence <= now + grace
 
     def _begin(self, key: LinkKey, link: Link | None, epoch: Epoch) -> None:

@@ -27,7 +27,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 CONSTANTS_FROM = ("encapsulation", "openflow/flow", "openflow/pipeline", "openflow/tables")
 
 
-def _cache_directory() -> str:
+def _of_this_source() -> str:
     package = Path(__file__).parents[1]
     contract = package.parent / "contract"
     digest = hashlib.sha256(os.environ.get("NUMBA_BOUNDSCHECK", "").encode())
@@ -56,10 +56,15 @@ def _base_of_caches() -> Path:
     return place
 
 
-numba.config.CACHE_DIR = _cache_directory()
+numba.config.CACHE_DIR = _of_this_source()
 numba.config.CACHE_LOCATOR_CLASSES = ",".join(disk_cache.LOCATORS)
 # Numba reads this file in the current directory, also later, each time it compiles. It could name another cache.
 numba.core.config._config_fname = os.devnull
+
+
+def cache_directory() -> Path:
+    """The directory of compiled code for the present state of the sources."""
+    return Path(numba.config.CACHE_DIR)
 
 
 def compiled(function: F) -> F:

@@ -54,13 +54,14 @@ def capture_received(m: Memory, n: int) -> int:
 
 @compiled
 def capture_dropped(m: Memory, n: int) -> int:
-    """Record packets of captured ports whose entry has ACT_DROP, as they came in, with the reason."""
+    """Record packets of captured ports whose entry has ACT_DROP, as they came in, with entry and reason."""
     if m.capture_control[debug.CAP_PORTS] and n:
         now = now_ns(m.cpu[0])
         for i in range(n):
             packet = m.packets[m.batch[i]]
             port = packet[packets.PORT]
-            entry = m.entries[packet[packets.INDEX]]
+            index = packet[packets.INDEX]
+            entry = m.entries[index]
             if m.capture_ports[port] and entry[entries.ACTION] == entries.ACT_DROP:
                 record(
                     m,
@@ -69,7 +70,7 @@ def capture_dropped(m: Memory, n: int) -> int:
                     now,
                     packet[packets.START],
                     packet[packets.TOTAL],
-                    port,
+                    index,
                     entry[entries.TARGET],
                 )
     return n

@@ -16,9 +16,8 @@ from functools import cache
 from pathlib import Path
 from types import ModuleType
 
-from numba import config
-
 from hoverboard.contract.errors import InputError
+from hoverboard.fastpath.compiled.compiler import cache_directory
 from hoverboard.fastpath.memory import control
 
 # The chains after their receiving elements, in the order of figures 6 and 7: (element, module).
@@ -190,7 +189,7 @@ def source(debug: Iterable[str] = ()) -> str:
 def _load(debug: tuple[str, ...]) -> ModuleType:
     text = source(debug)
     name = "engines_" + hashlib.sha256(text.encode()).hexdigest()[:16]
-    directory = Path(config.CACHE_DIR) / "composed"
+    directory = cache_directory() / "composed"
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / f"{name}.py"
     if not path.exists():
@@ -214,7 +213,7 @@ def compose(debug: Iterable[str] = ()) -> ModuleType:
 
 def _marker(debug: Iterable[str]) -> Path:
     digest = hashlib.sha256(source(debug).encode()).hexdigest()[:16]
-    return Path(config.CACHE_DIR) / "composed" / f"{digest}.compiled"
+    return cache_directory() / "composed" / f"{digest}.compiled"
 
 
 def is_compiled(debug: Iterable[str] = ()) -> bool:

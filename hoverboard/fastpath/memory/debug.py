@@ -5,8 +5,8 @@ from __future__ import annotations
 # capture_control[]: PORTS: number of captured ports. SNAP: bytes kept of a frame. STRIDE: bytes of a slot.
 # SLOTS: a power of two. LOST, written by the engine: packets that found the ring full.
 CAP_PORTS, CAP_SNAP, CAP_STRIDE, CAP_SLOTS, CAP_LOST = range(5)
-# capture_meta[] of a packet: port, event, monotonic ns, length on the wire, bytes kept, port of entry, and a detail:
-# the drop reason, or the flow-table entry that sends it.
+# capture_meta[] of a packet: port, event, monotonic ns, length on the wire, bytes kept, port of entry, and the row of
+# the flow-table entry that sends it. For a drop the last two are the row of the entry that drops it, and the reason.
 CAPTURED_PORT, CAPTURED_EVENT, CAPTURED_TIME, CAPTURED_LENGTH, CAPTURED_KEPT, CAPTURED_FROM, CAPTURED_DETAIL = range(7)
 CAPTURE_WORDS = 8
 # Received from the port, sent out of it, sent out of it once cut into frames, dropped by its entry.

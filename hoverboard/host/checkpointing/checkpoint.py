@@ -178,12 +178,14 @@ def encode(verdict: TraceResult) -> list[Any]:
         verdict.needs_ports,
         verdict.cacheable,
         verdict.matched,
+        sorted(verdict.metadata) if verdict.metadata is not None else None,
+        verdict.rule,
     ]
 
 
 def decode(value: list[Any]) -> TraceResult:
     """The answer of the switch from the JSON of `encode`."""
-    kind, vni, out_port, tun_dst, tun_id, headers, changed, needs_ports, cacheable, matched = value
+    kind, vni, out_port, tun_dst, tun_id, headers, changed, needs_ports, cacheable, matched, metadata, rule = value
     return TraceResult(
         kind=Kind[kind] if kind is not None else None,
         vni=int(vni),
@@ -195,4 +197,6 @@ def decode(value: list[Any]) -> TraceResult:
         needs_ports=bool(needs_ports),
         cacheable=bool(cacheable),
         matched=bool(matched),
+        metadata=frozenset(int(value) for value in metadata) if metadata is not None else None,
+        rule=int(rule),
     )

@@ -17,7 +17,7 @@ from typing import Any
 
 from hoverboard.contract.errors import RunError
 
-VERSION = 1
+VERSION = 2
 FLUSH_SECONDS = 0.05  # bounds the loss: entries learned since the last flush come back as misses
 FLUSH_RECORDS = 200  # some 50 us each, and 460 us for tracing each; flow misses wait 10 ms for a flush
 _SLACK = 2_000  # out-of-date records that never cause a new file

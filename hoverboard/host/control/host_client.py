@@ -16,6 +16,7 @@ from hoverboard.rpc.client import Client
 if TYPE_CHECKING:  # entities imports pydantic, whose import would slow every command down
     from hoverboard.contract.entities import Dataplane, Scheduling
     from hoverboard.contract.node_documents import EngineLatencies, Entry, HostStatus
+    from hoverboard.contract.openflow.flow_names import NamesDocument
 
 COMPILING = "compiling"  # first word of the line that the nursery logs for each function that its cache lacks
 
@@ -166,8 +167,9 @@ class HostClient(Client):
         return bool(self.call("inspection_ready"))
 
     def capture(
-        self, ports: tuple[str, ...], output: int, stop_socket: socket.socket, *, snap: int = 256, count: int = 0
-    ) -> list[str]:
+        self, ports: tuple[str, ...], output: int, stop_socket: socket.socket, *, names: NamesDocument,
+        snap: int = 256, count: int = 0,
+    ) -> list[str]:  # fmt: skip
         """Write packets to descriptor `output` as pcapng; return the names of the ports once the capture runs.
 
         Args:
@@ -175,11 +177,17 @@ class HostClient(Client):
             output: of a file or pipe; the host process gets a copy.
             stop_socket: one end of a socket pair. The capture ends when the other end is shut down, or by `count`.
                 Then the line {"packets", "lost", "error"} comes on the other end.
+            names: of networks and firewall rules, for the words about drops.
             snap: bytes kept of a packet.
             count: packets after which the capture ends; 0: no limit.
         """
         fds = (output, stop_socket.fileno())
-        return list(self.call("capture", fds=fds, timeout=300.0, ports=list(ports), snap=snap, count=count))
+        more = {"ports": list(ports), "snap": snap, "count": count, "names": names}
+        return list(self.call("capture", fds=fds, timeout=300.0, **more))
+
+    def captured(self) -> int:
+        """The number of packets that the present capture has written so far."""
+        return int(self.call("captured"))
 
     def sample_latency(self, every: int, stop_socket: socket.socket) -> None:
         """Follow one packet in `every` through the engines until the other end of `stop_socket` is closed."""

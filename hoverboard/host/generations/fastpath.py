@@ -52,7 +52,8 @@ class FastpathPlane:
     Args:
         switch, questions: the node's switch, and the port by which it answers for single packets.
         directory: the node's directory; its base name is the node's name.
-        datapath: the engines; they report the frames that this process sends by itself to `answers`.
+        datapath: the engines; they report the frames that this process sends by itself to `answers`. It receives the
+            packets that this process drops, too.
         routes: notified of packets that match a route of kind LEARN, and of datagrams of the route exchange.
         checkpoint_writer: notified of what the next process of this host needs.
         vmm: a VMM thread runs between each VM's NIC and the engines.
@@ -89,10 +90,11 @@ class FastpathPlane:
         stages_of = self._coprocessors.stages_of if self._coprocessors is not None else no_stages
         entry_writer = EntryWriter(local_ip, self._peers, self._by_ofport.get, stages_of)
         self._misses = FlowMisses(
-            self._datapath, self._table, questions, entry_writer, self._peers, entries=checkpoint_writer, routes=routes
+            self._datapath, self._table, questions, entry_writer, self._peers, drops=answers,
+            entries=checkpoint_writer, routes=routes,
         )  # fmt: skip
         self.checkpoint_source = CheckpointSource(self._peers.known, self._misses.known, self._misses.cached.keys)
-        self.inspection = Inspection(datapath, answers, directory.name, self._names)
+        self.inspection = Inspection(datapath, answers, directory.name, self._names, self._misses)
         self._waiting: dict[int, int] | None = {} if resuming else None  # port -> our copy of its descriptor
         self._monitor: FlowMonitor | None = None
         self._next_expiry = 0.0
@@ -267,7 +269,7 @@ class FastpathPlane:
             vmm = self._vmms.pop(vm)
             vmm.close()
             if vmm.lost:
-                self._misses.drops["vport-down"] = self._misses.drops.get("vport-down", 0) + vmm.lost
+                self._misses.drops.count("vport-down", vmm.lost)
 
     def usage(self) -> tuple[FlowUsage, ...]:
         """Packets and bytes that each VM pair sent into the fabric since the last call."""
@@ -275,13 +277,17 @@ class FastpathPlane:
 
     def flows(self) -> list[nodes.Entry]:
         """The flow table, one row per entry and earlier answer."""
-        return usage.flows(self._table, self._misses, self._vm_of)
+        return usage.flows(self._table, self._misses, self._vm_of, self._sender)
 
     def _vm_of(self, target: int) -> str | None:
         return next((vm for vm, port in self._ports.items() if port == target), None)
 
+    def _sender(self, ofport: int) -> str | None:
+        return self._vm_of(self._by_ofport.get(ofport, -1))
+
     def _describe(self, key: Key, target: int) -> nodes.Flow:
-        return usage.describe(self._misses.cached[key], self._vm_of(target))
+        cached = self._misses.cached[key]
+        return usage.describe(key, cached, self._vm_of(target), self._sender(cached.in_port))
 
     def rates(self) -> nodes.Rates | None:
         """{"seconds", "ports": {name: rates}, "flows": the busiest}, of the last second; None before there is one."""

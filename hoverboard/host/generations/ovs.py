@@ -16,10 +16,11 @@ from hoverboard.contract.packets import Address
 from hoverboard.contract.reports import FlowUsage
 from hoverboard.host.checkpointing.checkpoint import CheckpointSource, SavedState
 from hoverboard.host.listeners import RouteListener
+from hoverboard.host.telemetry import usage
 from hoverboard.host.telemetry.switch_usage import SwitchUsage
 from hoverboard.host.underlay.datagrams import KernelDatagrams
 from hoverboard.host.underlay.peers import Announcements, announcement
-from hoverboard.vswitch.counters import ofctl, parse_drops, parse_ports
+from hoverboard.vswitch.counters import drops_by_reason, ofctl, parse_drops, parse_ports
 from hoverboard.vswitch.megaflows import Megaflow, parse_megaflows
 from hoverboard.vswitch.meters import Meters
 from hoverboard.vswitch.ovs import PHYSICAL_BRIDGE, Ovs
@@ -127,11 +128,12 @@ class OvsPlane:
         return self._usage.flows()
 
     def counters(self) -> Counters:
-        """The integration bridge's port counters, and packets of its drop flows by reason."""
+        """The integration bridge's port counters, and packets of its drop flows by reason and by flow."""
         ports, over = parse_ports(ofctl("dump-ports", self._switch.management)), self._capacity.drops()
         ports["rx_packets"] += sum(over.values())  # packets over the capacity arrived, too
-        drops = {**parse_drops(ofctl("dump-flows", self._switch.management)), **over}
-        return cast("Counters", {**ports, "misses": 0, "drops": drops})
+        by_flow = parse_drops(ofctl("dump-flows", self._switch.management))
+        drops = {**drops_by_reason(by_flow), **over}
+        return cast("Counters", {**ports, "misses": 0, "drops": drops, "drops_by_flow": usage.by_flow(by_flow)})
 
     def vms(self) -> dict[str, nodes.NodeVM]:
         """Empty: the switch's threads serve all VMs together, so that no VM's share is known."""

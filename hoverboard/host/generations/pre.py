@@ -29,6 +29,7 @@ from hoverboard.fastpath.packets.flow_table import Entry, FlowTable, Key
 from hoverboard.host.checkpointing.checkpoint import CheckpointSource, SavedState
 from hoverboard.host.coprocessing.flow_stages import no_stages
 from hoverboard.host.generations.pre_sockets import SocketGroup
+from hoverboard.host.generations.pre_strays import SOCKET_FULL, Strays
 from hoverboard.host.generations.pre_vm_process import PORT, VmmListener, VmmProcess
 from hoverboard.host.generations.shared_engines import shared_memory
 from hoverboard.host.generations.taps import check_tap
@@ -49,8 +50,6 @@ if TYPE_CHECKING:
 
 
 IDLE_SECONDS = 30  # the same as on the fast path
-SOCKET_FULL = "socket-queue-full"
-NO_SUCH_VM = "no-such-vm"  # packets from the tunnel for a VM that is not here
 VMM_SOCKET = "vmms.sock"
 
 
@@ -122,7 +121,7 @@ class PrePlane:
         self._datagrams = datagrams
         self._routes = routes
         self._ended_counters: dict[str, Any] = {}  # counters of VMs that were detached
-        self._strays = 0
+        self._strays = Strays(self._sockets.own, questions, local_ip, self._engine_of)
         self._fabric = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
         self._fabric.bind((uplink, 0))
         self._announcements = Announcements()
@@ -138,7 +137,7 @@ class PrePlane:
     def readers(self) -> dict[int, Callable[[], None]]:
         """The misses and the end of each VM's process, the host's own socket, and the flow monitor's output."""
         readers: dict[int, Callable[[], None]] = {
-            self._sockets.own.fileno(): self._on_stray,
+            self._sockets.own.fileno(): self._strays.read,
             **self._datagrams.readers(self._routes.datagram_received),
         }
         for name, vm in self._vms.items():
@@ -161,12 +160,14 @@ class PrePlane:
             vm.ended = True
             print(f"the process of VM {name} (pid {vm.process.pid}) has ended: the VM is cut off", file=sys.stderr)
 
-    def _on_stray(self) -> None:
-        self._strays += self._sockets.strays()
+    def _engine_of(self, ofport: int) -> Datapath | None:
+        return next((vm.datapath for vm in self._vms.values() if vm.ofport == ofport and not vm.ended), None)
 
     def _on_change(self) -> None:
         assert self._monitor is not None
         changes, begun = self._monitor.read(), self._monitor.begun()
+        if changes or begun:
+            self._strays.forget()
         for vm in self._vms.values():
             if vm.ended:
                 continue
@@ -265,13 +266,20 @@ class PrePlane:
     def flows(self) -> list[nodes.Entry]:
         """The flow tables of all processes, one row per entry and earlier answer."""
         return [
-            flow for name, vm in self._vms.items() for flow in usage.flows(vm.table, vm.misses, {PORT: name}.get)
-        ]  # fmt: skip
+            flow
+            for name, vm in self._vms.items()
+            for flow in usage.flows(vm.table, vm.misses, {PORT: name}.get, {vm.ofport: name}.get)
+        ]
 
     def counters(self) -> Counters:
         """Sums over all processes, and drops by reason."""
-        zero = {name: 0 for name in ("rx_packets", "rx_bytes", "tx_packets", "tx_bytes", "misses")}
-        total = usage.merge({**zero, "drops": {NO_SUCH_VM: self._strays} if self._strays else {}}, self._ended_counters)
+        zero = {name: 0 for name in ("tx_packets", "tx_bytes", "misses")}
+        packets, octets = self._strays.received
+        total = usage.merge(
+            {"rx_packets": packets, "rx_bytes": octets, **zero, "drops": dict(self._strays.drops)}, self._ended_counters
+        )
+        if full := self._sockets.overflows(None):
+            usage.merge(total["drops"], {SOCKET_FULL: full})
         for name in self._vms:
             usage.merge(total, self._counters(name))
         return cast("Counters", total)

@@ -1,7 +1,8 @@
 """Chooses which VM's process gets a Geneve datagram: UDP sockets on one port, and a classic BPF program.
 
 Generation "pre" has one socket per VM. The kernel runs the program for each datagram (SO_ATTACH_REUSEPORT_CBPF,
-socket(7)). The program finds the VM by VNI and inner destination; every other datagram goes to the host's own socket.
+socket(7)). The program finds the VM by VNI and inner destination. Every other datagram goes to the host's own socket,
+which `pre_strays` reads.
 """
 
 from __future__ import annotations
@@ -142,19 +143,10 @@ class SocketGroup:
             self._order[index] = last
         self._program()
 
-    def overflows(self, vm: str) -> int:
-        """Datagrams that found the VM's socket full, since it was opened."""
-        return int(struct.unpack("=9I", self._sockets[vm][0].getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, 36))[8])
-
-    def strays(self) -> int:
-        """Read the host's own socket; return how many datagrams were packets, not probes."""
-        count = 0
-        while True:
-            try:
-                data = self.own.recv(1 << 16)
-            except BlockingIOError:
-                return count
-            count += not (len(data) >= 2 and data[1] & 0x80)
+    def overflows(self, vm: str | None) -> int:
+        """Datagrams that found the VM's socket full, since it was opened; None: the host's own socket."""
+        found = self.own if vm is None else self._sockets[vm][0]
+        return int(struct.unpack("=9I", found.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, 36))[8])
 
     def close(self) -> None:
         """Close all sockets."""

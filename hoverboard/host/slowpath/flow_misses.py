@@ -9,7 +9,6 @@ stays.
 from __future__ import annotations
 
 import os
-from collections import deque
 from collections.abc import Mapping, Set
 from itertools import islice
 
@@ -20,12 +19,14 @@ from hoverboard.fastpath.engine.datapath import Datapath
 from hoverboard.fastpath.memory import packets, ports, reasons, rings
 from hoverboard.fastpath.packets.flow_table import Entry, FlowTable, Key
 from hoverboard.fastpath.packets.parse import FIVE_TUPLE, with_ports
-from hoverboard.host.listeners import NO_LISTENER, EntryListener, RouteListener
+from hoverboard.host.listeners import NO_LISTENER, DropListener, EntryListener, RouteListener
 from hoverboard.host.slowpath import switch_replies
 from hoverboard.host.slowpath.entry_writer import EntryWriter, Underlay, drop_index, why_dropped
 from hoverboard.host.slowpath.known_entries import KnownEntry, touched
+from hoverboard.host.slowpath.missed_drops import MissedDrops
 from hoverboard.host.slowpath.missed_packet import MissedPacket, parsed, take
 from hoverboard.host.slowpath.punts import Punts
+from hoverboard.host.slowpath.stale_entries import StaleEntries
 from hoverboard.host.slowpath.trace_request import addresses, question_for
 from hoverboard.vswitch.monitor import Change
 from hoverboard.vswitch.switch_questions import SwitchQuestions
@@ -47,6 +48,7 @@ class FlowMisses:
         switch: answers what its tables do with a packet.
         entry_writer: writes the entries.
         peers: handles frames from the fabric that are for the host itself.
+        drops: notified of packets that are dropped here.
         entries: notified of keys whose entries were installed or removed, or have another answer.
         routes: notified of destinations whose default route is of kind LEARN.
     """
@@ -59,6 +61,7 @@ class FlowMisses:
         entry_writer: EntryWriter,
         peers: Underlay,
         *,
+        drops: DropListener = NO_LISTENER,
         entries: EntryListener = NO_LISTENER,
         routes: RouteListener = NO_LISTENER,
     ) -> None:
@@ -71,11 +74,11 @@ class FlowMisses:
         self._routes = routes
         self.cached: dict[Key, KnownEntry] = {}
         self.forgotten: list[tuple[KnownEntry, int, int]] = []  # with packets and bytes, until usage() collects them
-        self.drops: dict[str, int] = {}  # drops decided here, in addition to those of the engines
+        self.drops = MissedDrops(drops)  # in addition to those of the engines
+        self._handling = False
         self.reports_relayed = False  # see report_relayed()
-        self.punts = Punts(switch.look_up, self._reinject, self.drop)
-        self._stale: deque[Key] = deque()  # entries to be revalidated when there is time
-        self._unprogrammed = False  # the last entry that was traced found no program in the switch
+        self.punts = Punts(switch.look_up, self._reinject, self.drops.drop)
+        self._stale = StaleEntries()
         self.misses = 0
         self.traces = 0
         self.revalidations = 0
@@ -86,6 +89,31 @@ class FlowMisses:
 
     def handle(self) -> None:
         """Handle waiting misses; if more are left than one turn handles, set the engines' eventfd again."""
+        self._handling = True
+        try:
+            self._handle()
+        finally:
+            self._handling = False
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether a packet has left the engines for this thread, and is neither dropped nor reinjected yet."""
+        return self._handling or self._datapath.misses_waiting() or len(self.punts) > 0
+
+    def cookie_of(self, row: int) -> int:
+        """The cookie of the OpenFlow flow behind the entry in a row of the flow table; 0 if there is none."""
+        cached = self.cached.get(tuple(self._datapath.egress.keys[row].tolist()))
+        return 0 if cached is None else cached.verdict.cookie
+
+    def dropped_by_flow(self) -> dict[int, int]:
+        """Packets by cookie of the OpenFlow flow that dropped them."""
+        return self.drops.by_flow(
+            (cached, self._table.counted(key)[0])
+            for key, cached in self.cached.items()
+            if cached.verdict.out_port is None or cached.earlier
+        )
+
+    def _handle(self) -> None:
         for _ in range(_BURSTS):
             waiting = [missed for m in self._datapath.memories for missed in take(m)]
             if not waiting:
@@ -108,11 +136,11 @@ class FlowMisses:
         staged = missed.kind - rings.MISS_STAGED
         kind = rings.INJECT_STAGED + staged if staged >= 0 else rings.INJECT_PROCESS
         if not self._datapath.inject(missed.port, missed.frame, kind, missed.tunnel):  # tour: miss 10
-            self.drop("miss-queue-full")
+            self.drops.drop("miss-queue-full", missed)
 
-    def drop(self, reason: str) -> None:
-        """Count a packet that is dropped here."""
-        self.drops[reason] = self.drops.get(reason, 0) + 1
+    def _drop_as_answered(self, missed: MissedPacket, verdict: TraceResult) -> None:
+        """Drop a missed packet as the switch's tables do."""
+        self.drops.drop(reasons.NAMES[drop_index(verdict)], missed, verdict.cookie)
 
     def _resolve(self, missed: MissedPacket, fresh: NewEntries) -> bool:
         """Trace one missed packet; return whether to reinject it into the engine."""
@@ -120,8 +148,8 @@ class FlowMisses:
         packet = parsed(
             missed, self._entry_writer.local_ip, int(self._datapath.egress.ports[missed.port, ports.OFPORT])
         )
-        if packet is None:
-            self.drop("malformed-ipv4")
+        if isinstance(packet, str):
+            self.drops.drop(packet, missed)
             return False
         three, transport, inner = packet
         five = with_ports(three, transport)
@@ -131,26 +159,27 @@ class FlowMisses:
         try:
             verdict = self._trace(question)
         except (SwitchError, ValueError):
-            self.drop("switch-not-programmed")
+            self.drops.drop("switch-not-programmed", missed)
             return False
         if not verdict.matched:
-            self.drop("switch-not-programmed")
+            self.drops.drop("switch-not-programmed", missed)
             return False
         if verdict.kind is Kind.DROP_UNKNOWN_PORT:
             # The VM's flows are not installed yet: no entry, so that its next packet is traced, too.
-            self.drop(reasons.NAMES[drop_index(verdict)])
+            self._drop_as_answered(missed, verdict)
             return False
         if verdict.kind is Kind.PUNT and (ends := addresses(three)) is not None:
             self.punts.punt(verdict.vni, ends[1], three[0] >> 48 & 0xFFFF, inner, missed)
             return False
         if verdict.changed - _MACS:
-            self._answer(missed.port, inner, verdict)
+            self._answer(missed, inner, verdict)
             return False
         if not verdict.cacheable:
             # A drop that depends on a field no key holds (an ARP message's content) still has its own reason.
-            self.drop(
-                reasons.NAMES[drop_index(verdict)] if verdict.out_port is None else reasons.NAMES[reasons.UNCACHEABLE]
-            )
+            if verdict.out_port is None:
+                self._drop_as_answered(missed, verdict)
+            else:
+                self.drops.drop(reasons.NAMES[reasons.UNCACHEABLE], missed)
             return False
         chosen = five if verdict.needs_ports else three
         entry = self._entry_writer.entry(verdict, three)
@@ -184,12 +213,15 @@ class FlowMisses:
             dropped = why_dropped(cached.verdict, replace[key])
             cached.change_answer(cached.verdict, targets[key], *self._table.carried(key), dropped=dropped)
 
-    def _answer(self, port: int, inner: bytes, verdict: TraceResult) -> None:
+    def _answer(self, missed: MissedPacket, inner: bytes, verdict: TraceResult) -> None:
         """Send the switch's own reply (ARP, ping to the gateway); no entry, so each such packet comes here."""
         out = self._entry_writer.vport_of(verdict.out_port) if verdict.out_port is not None else None
-        reply = switch_replies.rewrite(inner, verdict.headers)
-        if out is None or reply is None or port == ports.UPLINK:
-            self.drop(reasons.NAMES[reasons.UNCACHEABLE])
+        try:
+            reply = switch_replies.rewrite(inner, verdict.headers)
+        except (KeyError, ValueError):  # a program of others has made another kind of packet of it
+            reply = None
+        if out is None or reply is None or missed.port == ports.UPLINK:
+            self.drops.drop(reasons.NAMES[reasons.UNCACHEABLE], missed)
             return
         self._datapath.inject(out, bytes(packets.VNET_BYTES) + reply, rings.INJECT_RAW)
 
@@ -211,10 +243,15 @@ class FlowMisses:
     def forget(self, keys: list[Key]) -> None:
         """Remove entries; their packets come back as misses."""
         for key in keys:
+            self._stale.forget(key)
             cached = self.cached.pop(key, None)
+            if cached is None:
+                continue
+            counted = self._table.counted(key)
+            self.drops.remember(cached, counted[0])
             # Only packets that a report includes: a Hoverboard does not collect the rest, which would pile up.
-            if cached is not None and cached.is_usage(self.reports_relayed):
-                self.forgotten.append((cached, *self._table.counted(key)))
+            if cached.is_usage(self.reports_relayed):
+                self.forgotten.append((cached, *counted))
         self._table.update(remove=keys)
         self._entries.flows_changed(keys)
 
@@ -231,22 +268,25 @@ class FlowMisses:
     def revalidate(self, changes: list[Change]) -> None:
         """Revalidate the entries that `changes` of the OpenFlow tables concern."""
         self.punts.answered(changes)
+        if not changes:
+            return
+        self._stale.program_changed()
         concerned = touched(changes, self.cached)  # tour: vm 11
-        if not concerned:
-            return
+        answered = True
         if len(concerned) > _RETRACE_MAX:
-            if self._unprogrammed:  # the switch is getting its program back: these entries are most likely right
-                self._stale.extend(concerned)
-                self.revalidate_some()
-                return
-            self.revalidations += len(concerned)
-            self.forget(concerned)
-            return
-        self._revalidate(concerned)
+            inherited = [key for key in concerned if self._stale.is_inherited(key)]
+            known = [key for key in concerned if not self._stale.is_inherited(key)]
+            self._stale.add(inherited)  # the switch is getting its program back: these are most likely right
+            self.revalidations += len(known)
+            self.forget(known)
+        else:
+            answered = self._revalidate(concerned)
+        if answered and self._stale:
+            self.revalidate_some()
 
     def mark_all_stale(self) -> None:
         """Mark every entry for revalidation: the switch or process that answered has gone. The entries stay in use."""
-        self._stale = deque(self.cached)
+        self._stale.inherit(self.cached)
 
     @property
     def stale(self) -> int:
@@ -255,15 +295,8 @@ class FlowMisses:
 
     def revalidate_some(self) -> None:
         """Revalidate a few of the stale entries; if more are left, set the engines' eventfd again."""
-        some: list[Key] = []
-        while self._stale and len(some) < _STALE_BATCH:
-            key = self._stale.popleft()
-            if key in self.cached:
-                some.append(key)
-        if not self._revalidate(some):
-            self._stale.extendleft(reversed(some))
-            return  # the switch is down; when it is back, all entries are marked as stale
-        if self._stale:
+        # A switch that is down leaves them stale; when it is back, all entries are marked.
+        if self._revalidate(self._stale.take(_STALE_BATCH)) and self._stale:
             os.eventfd_write(self._datapath.control_eventfd, 1)
 
     def _revalidate(self, concerned: list[Key]) -> bool:
@@ -273,18 +306,22 @@ class FlowMisses:
         replace: dict[Key, Entry] = {}
         answers_now: dict[Key, TraceResult] = {}
         remove: list[Key] = []
-        for key in concerned:
+        for number, key in enumerate(concerned):
             cached = self.cached[key]
             try:
                 verdict = self._trace(cached.question)
             except SwitchError:
                 answered = False
+                self._stale.add(concerned[number:])
                 break  # the switch is down: keep the entries (fail static)
             except ValueError:
                 remove.append(key)
                 continue
-            self._unprogrammed = not verdict.matched or verdict.kind is Kind.DROP_UNKNOWN_PORT
-            if self._unprogrammed:
+            programmed = verdict.matched and verdict.kind is not Kind.DROP_UNKNOWN_PORT
+            self._stale.traced(key, programmed=programmed)
+            if not programmed:
+                if not self._stale.is_inherited(key):
+                    remove.append(key)
                 continue  # an empty switch has just restarted: keep the entry (fail static)
             if verdict == cached.verdict:
                 self._request_direct_route(cached)  # the entry may be restored from another process
@@ -342,4 +379,5 @@ def _cached(key: Key, question: str, verdict: TraceResult, dropped: str | None) 
         dst=dst,
         proto=key[0] >> 24 & 0xFF,
         dropped=dropped,
+        tun_id=key[1] & 0xFFFFFF,
     )

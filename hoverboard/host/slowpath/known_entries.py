@@ -7,8 +7,9 @@ the entry carried under earlier answers.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network
 from typing import TypeVar
 
 from hoverboard.contract.openflow.pipeline import TUNNEL_PORT
@@ -17,6 +18,7 @@ from hoverboard.vswitch.monitor import Change
 from hoverboard.vswitch.trace import TraceResult
 
 K = TypeVar("K", bound=Hashable)
+Prefix = IPv4Network | IPv6Network
 
 
 @dataclass(slots=True)
@@ -42,6 +44,7 @@ class KnownEntry:
         reported: (packets, bytes) that are reported to the control plane already.
         earlier: what the entry carried under each earlier answer, one item per answer.
         dropped: the reason for which this host drops what the switch would forward; None: it does not.
+        tun_id: virtual network in the tunnel header with which the packet arrives; 0: it comes by no tunnel.
     """
 
     question: str
@@ -54,6 +57,7 @@ class KnownEntry:
     reported: tuple[int, int] = (0, 0)
     earlier: list[EarlierAnswer] = field(default_factory=list)
     dropped: str | None = None
+    tun_id: int = 0
 
     def change_answer(
         self, verdict: TraceResult, target: int, packets: int, octets: int, *, dropped: str | None = None
@@ -62,8 +66,8 @@ class KnownEntry:
         packets -= sum(earlier.packets for earlier in self.earlier)
         octets -= sum(earlier.bytes for earlier in self.earlier)
         for earlier in self.earlier:
-            if (earlier.verdict.kind, earlier.verdict.tun_dst, earlier.target, earlier.dropped) == (
-                self.verdict.kind, self.verdict.tun_dst, target, self.dropped,
+            if (earlier.verdict.cookie, earlier.verdict.tun_dst, earlier.target, earlier.dropped) == (
+                self.verdict.cookie, self.verdict.tun_dst, target, self.dropped,
             ):  # fmt: skip
                 earlier.packets += packets
                 earlier.bytes += octets
@@ -72,6 +76,15 @@ class KnownEntry:
             self.earlier.append(EarlierAnswer(self.verdict, target, packets, octets, self.dropped))
         self.verdict, self.dropped = verdict, dropped
 
+    def packets_dropped(self, packets: int) -> Iterator[tuple[int, int]]:
+        """(cookie, packets) that OpenFlow flows have dropped, of the `packets` that the entry counted in all."""
+        for earlier in self.earlier:
+            packets -= earlier.packets
+            if earlier.verdict.out_port is None:
+                yield earlier.verdict.cookie, earlier.packets
+        if self.verdict.out_port is None:
+            yield self.verdict.cookie, packets
+
     def is_usage(self, relayed: bool) -> bool:
         """Whether its packets are usage: sent into the fabric by a VM here or, with `relayed`, by relaying."""
         return self.verdict.tun_dst is not None and (relayed or self.in_port != TUNNEL_PORT)
@@ -79,9 +92,14 @@ class KnownEntry:
 
 def concerns(change: Change, cached: KnownEntry) -> bool:
     """Whether a changed OpenFlow flow could match the packets of an entry."""
+    metadata = cached.verdict.metadata
+    if metadata is None:
+        return True
     if change.in_port is not None and change.in_port != cached.in_port:
         return False
-    if change.vni is not None and cached.verdict.vni and change.vni != cached.verdict.vni:
+    if change.vni is not None and change.vni not in metadata:
+        return False
+    if change.tun_id is not None and change.tun_id != cached.tun_id:
         return False
     if change.src is not None and (cached.src is None or cached.src not in change.src):
         return False
@@ -97,20 +115,25 @@ def touched(changes: Iterable[Change], entries: Mapping[K, KnownEntry]) -> list[
     about: dict[int | None, set[Address]] = defaultdict(set)  # by VNI: destinations of changes
     others: set[Change] = set()
     for change in changes:
-        dst = change.dst
-        if dst is not None and change.src is None and change.in_port is None and dst.prefixlen == dst.max_prefixlen:
-            about[change.vni].add(dst.network_address)
+        if change.dst is not None and change == _to_one_address(change.vni, change.dst):
+            about[change.vni].add(change.dst.network_address)
         else:
             others.add(change)
     if not about and not others:
         return []
-    anywhere, everywhere = about.pop(None, set()), set[Address]().union(*about.values())
+    anywhere = about.pop(None, set())
 
     def concerned(entry: KnownEntry) -> bool:
-        if entry.dst in anywhere:
+        metadata = entry.verdict.metadata
+        if metadata is None or entry.dst in anywhere:
             return True
-        vni = entry.verdict.vni
-        there = about.get(vni, ()) if vni else everywhere
-        return entry.dst in there or any(concerns(change, entry) for change in others)
+        if any(entry.dst in about[vni] for vni in metadata if vni in about):
+            return True
+        return any(concerns(change, entry) for change in others)
 
     return [key for key, entry in entries.items() if concerned(entry)]
+
+
+def _to_one_address(vni: int | None, dst: Prefix) -> Change | None:
+    """The change that is about packets to one address alone; None: the prefix has several addresses."""
+    return Change(vni=vni, dst=dst) if dst.prefixlen == dst.max_prefixlen else None

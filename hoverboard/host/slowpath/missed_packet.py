@@ -8,7 +8,7 @@ from ipaddress import IPv4Address
 import numpy as np
 
 from hoverboard.contract.openflow.pipeline import TUNNEL_PORT
-from hoverboard.fastpath.memory import entries, packets, ports, rings
+from hoverboard.fastpath.memory import entries, packets, ports, reasons, rings
 from hoverboard.fastpath.memory.arrays import Memory
 from hoverboard.fastpath.packets import geneve, ring
 from hoverboard.fastpath.packets.flow_table import Key
@@ -45,8 +45,8 @@ def take(m: Memory) -> list[MissedPacket]:
     return taken
 
 
-def parsed(missed: MissedPacket, local_ip: IPv4Address, ofport: int) -> tuple[Key, int, bytes] | None:
-    """(3-tuple key, ports, inner frame) of a missed packet; None when it is malformed.
+def parsed(missed: MissedPacket, local_ip: IPv4Address, ofport: int) -> tuple[Key, int, bytes] | str:
+    """(3-tuple key, ports, inner frame) of a missed packet; when it is malformed, the drop reason.
 
     `local_ip` is the underlay address of this host. `ofport` is the OpenFlow number of the port by which the packet
     arrived; for the uplink it is not used.
@@ -60,9 +60,10 @@ def parsed(missed: MissedPacket, local_ip: IPv4Address, ofport: int) -> tuple[Ke
     elif missed.kind < rings.MISS_STAGED:
         verdict, tunnel = geneve.decapsulate(data, start, length, int(local_ip), row)
         if verdict != geneve.DECAPSULATED:
-            return None
+            return reasons.NAMES[verdict if verdict >= 0 else reasons.NOT_GENEVE]
         start, length = int(row[packets.FRAME]), int(row[packets.LENGTH])
-    if parse(data, start, length, in_port, tunnel, key, row) not in (PARSED, OTHER):
-        return None
+    kind = parse(data, start, length, in_port, tunnel, key, row)
+    if kind not in (PARSED, OTHER):
+        return reasons.NAMES[kind]
     inner = missed.frame[start : start + length]
     return tuple(int(word) for word in key), int(row[packets.PORTS]), inner

@@ -49,14 +49,14 @@ class Punts:
     Args:
         ask: sends a frame through the switch's tables: (OpenFlow port, frame) -> whether the switch took it.
         reinject: reinjects a packet into the fast path.
-        drop: counts a packet that is given up, by reason.
+        drop: drops a packet that is given up: (reason, packet).
     """
 
     def __init__(
         self,
         ask: Callable[[int, bytes], bool],
         reinject: Callable[[Any], None],
-        drop: Callable[[str], None],
+        drop: Callable[[str, Any], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._ask, self._reinject, self._drop, self._clock = ask, reinject, drop, clock
@@ -72,17 +72,17 @@ class Punts:
         question = self._questions.get((vni, dst))
         if question is None or now - question.asked > PATIENCE:
             if not self._may_ask(in_port, now):
-                self._drop("too-many-questions")
+                self._drop("too-many-questions", packet)
                 return
             if not self._ask(in_port, shown(frame)):
-                self._drop("switch-not-programmed")
+                self._drop("switch-not-programmed", packet)
                 return
             question = self._questions.setdefault((vni, dst), _Question(now))
             question.asked = now
         if len(question.packets) < WAITING_EACH and len(self) < WAITING:
             question.packets.append(packet)
         else:
-            self._drop("waits-for-answer")
+            self._drop("waits-for-answer", packet)
 
     def answered(self, changes: Iterable[Change]) -> None:
         """Send the packets on that wait for an address which a changed flow matches."""
@@ -99,8 +99,8 @@ class Punts:
         """Drop the packets whose question was not answered in time."""
         now = self._clock()
         for key in [key for key, question in self._questions.items() if now - question.asked > PATIENCE]:
-            for _ in self._questions.pop(key).packets:
-                self._drop("no-answer")
+            for packet in self._questions.pop(key).packets:
+                self._drop("no-answer", packet)
         self._buckets = {port: one for port, one in self._buckets.items() if not one.full(now)}
 
     def _may_ask(self, in_port: int, now: float) -> bool:

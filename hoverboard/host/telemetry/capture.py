@@ -16,35 +16,21 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import replace
+from typing import Protocol
 
+from hoverboard.contract.openflow import flow_names
+from hoverboard.contract.openflow.flow_names import NO_NAMES, FlowNames
 from hoverboard.fastpath.memory import debug, packets, reasons
 from hoverboard.fastpath.memory.arrays import Memory
 from hoverboard.fastpath.packets import ring
+from hoverboard.host.telemetry.fates import Captured, Fates
 from hoverboard.host.telemetry.pcapng import INBOUND, OUTBOUND, Writer
 
 # Packets may stay in the ring for so long: 8,192 slots in 5 ms are 1.6 million packets a second.
 _DRAIN_SECONDS = 0.005
 _ANSWERS = 1_024  # most frames of the control thread that wait for the writer
 DEFAULT_SNAP = 256
-
-
-@dataclass(frozen=True)
-class Captured:
-    """One packet, as read from a ring.
-
-    Attributes:
-        time: monotonic ns.
-        came: for an outgoing packet, the port by which it came in; -1: the host's own answer.
-    """
-
-    time: int
-    port: int
-    event: int
-    came: int
-    detail: int
-    length: int
-    data: bytes
 
 
 def arm(memories: tuple[Memory, Memory], ports: Mapping[int, str], snap: int) -> None:
@@ -91,30 +77,50 @@ def lost(memories: tuple[Memory, Memory]) -> int:
     return sum(int(m.capture_control[debug.CAP_LOST]) for m in memories)
 
 
+class Drops(Protocol):
+    """The part of the control thread that knows of drops."""
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether it has packets in hand, which it may drop."""
+
+    def cookie_of(self, row: int) -> int:
+        """The cookie of the OpenFlow flow behind the entry in a row of the flow table; 0 if it is not known."""
+
+
 class Answers:
-    """Collects frames that the control thread itself sends, during a capture (see datapath.AnswerListener)."""
+    """Collects what the control thread itself sends and drops during a capture (AnswerListener, DropListener)."""
 
     def __init__(self) -> None:
         self._queue: queue.Queue[Captured] = queue.Queue(_ANSWERS)
         self._ports: frozenset[int] = frozenset()
         self._snap = 0
+        self._names = NO_NAMES
         self.lost = 0
 
-    def begin(self, ports: Iterable[int], snap: int) -> None:
-        """Keep the first `snap` bytes of frames that leave by these ports; drop what was kept before."""
+    def begin(self, ports: Iterable[int], snap: int, names: FlowNames = NO_NAMES) -> None:
+        """Keep the first `snap` bytes of frames of these ports; remove what was kept before."""
         self._queue = queue.Queue(_ANSWERS)
-        self._ports, self._snap, self.lost = frozenset(ports), snap, 0
+        self._ports, self._snap, self._names, self.lost = frozenset(ports), snap, names, 0
 
     def end(self) -> None:
         """Keep no more frames."""
         self._ports = frozenset()
 
     def answered(self, port: int, frame: bytes) -> None:
-        """Keep a frame, if its port is captured (AnswerListener)."""
+        """Keep a frame that leaves by a port, if the port is captured (AnswerListener)."""
+        self._keep(port, frame, debug.EVENT_OUT)
+
+    def dropped(self, port: int, frame: bytes, reason: str, cookie: int) -> None:
+        """Keep a frame that came in by a port and is dropped, if the port is captured (DropListener)."""
         if port in self._ports:
-            one = Captured(time.monotonic_ns(), port, debug.EVENT_OUT, -1, 0, len(frame), bytes(frame[: self._snap]))
+            self._keep(port, frame, debug.EVENT_DROP, flow_names.dropped(reason, cookie, self._names))
+
+    def _keep(self, port: int, frame: bytes, event: int, dropped: str = "") -> None:
+        if port in self._ports:
+            data = bytes(frame[: self._snap])
             try:
-                self._queue.put_nowait(one)
+                self._queue.put_nowait(Captured(time.monotonic_ns(), port, event, -1, 0, len(frame), data, dropped))
             except queue.Full:
                 self.lost += 1
 
@@ -134,16 +140,22 @@ class Capture:
         output: descriptor of the file; closed at the end.
         stop_socket: the capture ends when the other end is shut down or closed. The summary goes there as a line
             of JSON.
+        drops: what the control thread knows of drops.
+        names: names for the words about drops.
         on_end: called in the writer's thread once the file is written and before the summary is sent, so that the
             control thread cleans up. A client that has the summary may start the next capture.
     """
 
     def __init__(
         self, memories: tuple[Memory, Memory], answers: Answers, node: str, ports: Mapping[int, str], *,
-        snap: int, count: int, output: int, stop_socket: socket.socket, on_end: Callable[[], None],
+        drops: Drops, names: FlowNames, snap: int, count: int, output: int, stop_socket: socket.socket,
+        on_end: Callable[[], None],
     ) -> None:  # fmt: skip
         self._memories = memories
         self._answers = answers
+        self._drops = drops
+        self._names = names
+        self._fates = Fates()
         self._node = node
         self._ports = dict(ports)
         self._snap = min(max(snap, 14), packets.FRAME_MAX)
@@ -159,7 +171,7 @@ class Capture:
     def start(self) -> None:
         """Arm the engines and start the writer."""
         arm(self._memories, self._ports, self._snap)
-        self._answers.begin(self._ports, self._snap)
+        self._answers.begin(self._ports, self._snap, self._names)
         self._thread.start()
 
     def stop(self) -> None:
@@ -197,7 +209,7 @@ class Capture:
             over = bool(readable) or self.ended
             if over:
                 disarm(self._memories)  # then the rings hold all that is left
-            self._drain(writer, offset)
+            self._drain(writer, offset, over=over)
             if over or (self._count and self.packets >= self._count):
                 break
         now = time.time_ns()
@@ -211,31 +223,37 @@ class Capture:
     def _interface(self, writer: Writer, port: int, name: str) -> int:
         return writer.interface(name, f"{self._node}: inbound is what the engine received from {name}")
 
-    def _drain(self, writer: Writer, offset: int) -> None:
-        found = [one for m in self._memories for one in take(m)]
+    def _drain(self, writer: Writer, offset: int, *, over: bool) -> None:
+        unsettled = self._drops.unsettled  # asked first: what is dropped until now is in the rings
+        found = [self._with_reason(one) for m in self._memories for one in take(m)]
         found += self._answers.take()
         found.sort(key=lambda one: one.time)  # stable: packets of one engine stay in the order of its ring
         for one in found:
+            self._fates.add(one)
+        ready = self._fates.ready(time.monotonic_ns(), unsettled=unsettled, over=over)
+        for one in ready:
             if self._count and self.packets >= self._count:
                 return
-            name = self._ports[one.port]
             self._per_port[one.port] += 1
             self.packets += 1
-            if one.event == debug.EVENT_DROP:
-                # This packet is in the file already, as it came in: a second interface keeps the two apart.
-                number = writer.interface(f"{name} dropped", f"{self._node}: what an entry of the flow table drops")
-            else:
-                number = self._interface(writer, one.port, name)
+            number = self._interface(writer, one.port, self._ports[one.port])
             direction = INBOUND if one.event in (debug.EVENT_IN, debug.EVENT_DROP) else OUTBOUND
             writer.packet(number, one.time + offset, one.data, one.length, direction, self._comment(one))
-        if found:
+        if ready:
             self._file.flush()
 
+    def _with_reason(self, one: Captured) -> Captured:
+        """A packet of a ring; for a drop, with the reason and the rule that drops it, in words."""
+        if one.event != debug.EVENT_DROP:
+            return one
+        words = flow_names.dropped(reasons.NAMES[one.detail], self._drops.cookie_of(one.came), self._names)
+        return replace(one, dropped=words)
+
     def _comment(self, one: Captured) -> str:
+        if one.dropped:
+            return f"dropped: {one.dropped}"
         if one.event == debug.EVENT_IN:
             return ""
-        if one.event == debug.EVENT_DROP:
-            return f"dropped: {reasons.NAMES[one.detail]}"
         if one.came < 0:
             return "answered by the host"
         comment = f"from {self._ports.get(one.came, f'port {one.came}')}, flow-table entry {one.detail}"

@@ -13,9 +13,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from hoverboard.contract.errors import InputError, RunError
+from hoverboard.contract.openflow.flow_names import NO_NAMES, FlowNames
 from hoverboard.fastpath.engine.compose import DEBUG_ELEMENTS, is_compiled
 from hoverboard.fastpath.engine.datapath import Datapath
-from hoverboard.host.telemetry.capture import Answers, Capture
+from hoverboard.host.telemetry.capture import Answers, Capture, Drops
 from hoverboard.host.telemetry.latency import report, set_sampling
 from hoverboard.host.telemetry.rates import Rates
 
@@ -35,15 +36,22 @@ class Inspection:
         answers: collects the frames that this process sends by itself.
         node: the host's name.
         ports: current ports by name, all rows of a multi-queue port.
+        drops: what the control thread knows of drops.
     """
 
     def __init__(
-        self, datapath: Datapath, answers: Answers, node: str, ports: Callable[[], dict[str, tuple[int, ...]]]
+        self,
+        datapath: Datapath,
+        answers: Answers,
+        node: str,
+        ports: Callable[[], dict[str, tuple[int, ...]]],
+        drops: Drops,
     ) -> None:
         self._datapath = datapath
         self._answers = answers
         self._node = node
         self._ports = ports
+        self._drops = drops
         self._capture: Capture | None = None
         self._ended = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._samplers: dict[int, socket.socket] = {}
@@ -59,7 +67,9 @@ class Inspection:
         """Whether the engines with debug elements are compiled; else the first inspection takes half a minute."""
         return is_compiled(_DEBUG)
 
-    def capture(self, names: list[str], snap: int, count: int, output: int, stop_socket: int) -> list[str]:
+    def capture(
+        self, names: list[str], snap: int, count: int, output: int, stop_socket: int, flow_names: FlowNames = NO_NAMES
+    ) -> list[str]:
         """Write packets of some ports to `output`, until `count` or until the other end of `stop_socket` is closed.
 
         Args:
@@ -68,6 +78,7 @@ class Inspection:
             count: packets after which the capture ends; 0: no limit.
             output: descriptor of the file; duplicated.
             stop_socket: descriptor of one end of a socket pair (see Capture); duplicated.
+            flow_names: names for the words about drops.
 
         Returns:
             The names of the ports.
@@ -87,7 +98,8 @@ class Inspection:
         chosen = names or list(known)
         ports = {port: name for name in chosen for port in known[name]}
         self._capture = Capture(
-            self._datapath.memories, self._answers, self._node, ports, snap=snap, count=count, output=os.dup(output),
+            self._datapath.memories, self._answers, self._node, ports, drops=self._drops, names=flow_names,
+            snap=snap, count=count, output=os.dup(output),
             stop_socket=socket.socket(fileno=os.dup(stop_socket)), on_end=lambda: os.eventfd_write(self._ended, 1),
         )  # fmt: skip
         try:
@@ -97,6 +109,10 @@ class Inspection:
             self._capture = None
             raise
         return chosen
+
+    def captured(self) -> int:
+        """The number of packets that the present capture has written; 0 if there is none."""
+        return self._capture.packets if self._capture is not None else 0
 
     def _on_end(self) -> None:
         """Remove a capture that has ended; no effect if there is none."""

@@ -10,9 +10,10 @@ from hoverboard.contract.packets import Address
 from hoverboard.contract.reports import FlowUsage
 from hoverboard.fastpath.memory import reasons
 from hoverboard.fastpath.memory.arrays import Memory
-from hoverboard.fastpath.packets.flow_table import FlowTable
+from hoverboard.fastpath.packets.flow_table import FlowTable, Key
 from hoverboard.host.slowpath.flow_misses import FlowMisses
 from hoverboard.host.slowpath.known_entries import KnownEntry
+from hoverboard.host.telemetry import entry_keys
 from hoverboard.vswitch.trace import TraceResult
 
 if TYPE_CHECKING:
@@ -40,52 +41,71 @@ def usage(tables: Iterable[tuple[FlowTable, FlowMisses]]) -> tuple[FlowUsage, ..
     return tuple(FlowUsage(vni, src, dst, octets, packets) for (vni, src, dst), (octets, packets) in pairs.items())
 
 
-def describe(cached: KnownEntry, vm: str | None) -> Flow:
+def describe(key: Key, cached: KnownEntry, vm: str | None, sender: str | None) -> Flow:
     """An entry without its counts.
 
-    `vm` is the VM that gets the entry's packets; None if they go to no VM of this host.
+    `vm` is the VM that gets the entry's packets, `sender` the VM that they come from; None for one that is not here.
     """
-    return _row(cached, cached.verdict, cached.dropped, vm)
+    return _row(key, cached, cached.verdict, cached.dropped, vm, sender)
 
 
-def _row(cached: KnownEntry, verdict: TraceResult, dropped: str | None, vm: str | None) -> Flow:
+def _row(
+    key: Key, cached: KnownEntry, verdict: TraceResult, dropped: str | None, vm: str | None, sender: str | None
+) -> Flow:
     kind = f"drop-{dropped}" if dropped else verdict.kind.name.lower().replace("_", "-") if verdict.kind else None
     via = str(verdict.tun_dst) if verdict.tun_dst else vm if verdict.out_port else None
     return {
         "vni": verdict.tun_id or verdict.vni,
         "src": str(cached.src) if cached.src else None,
         "dst": str(cached.dst) if cached.dst else None,
-        "proto": cached.proto,
+        "proto": cached.proto if cached.src else None,
+        "ports": entry_keys.ports(key),
+        "sender": entry_keys.tunnel_sender(key) or sender,
+        "more": entry_keys.more(key),
+        "cookie": f"{verdict.cookie:#x}" if verdict.cookie and not dropped else None,
         "kind": kind,
         "via": None if dropped else via,
         "from": "tunnel" if cached.in_port == TUNNEL_PORT else "vm",
     }
 
 
-def flows(table: FlowTable, misses: FlowMisses, vm_of: Callable[[int], str | None]) -> list[Entry]:
+def flows(
+    table: FlowTable, misses: FlowMisses, vm_of: Callable[[int], str | None], sender_of: Callable[[int], str | None]
+) -> list[Entry]:
     """A flow table, one row per entry, and one more per earlier answer of the entry.
 
-    `vm_of` gives the VM of an engine port.
+    `vm_of` gives the VM of an engine port, `sender_of` that of an OpenFlow port.
     """
     rows: list[Entry] = []
+    keys: list[Key] = []
     for key, (_action, target, packets, octets) in table.statistics().items():
         cached = misses.cached[key]
+        sender = sender_of(cached.in_port)
         for earlier in cached.earlier:
             packets, octets = packets - earlier.packets, octets - earlier.bytes
-            row = _row(cached, earlier.verdict, earlier.dropped, vm_of(earlier.target))  # tour: report 10
+            vm = vm_of(earlier.target)
+            row = _row(key, cached, earlier.verdict, earlier.dropped, vm, sender)  # tour: report 10
             rows.append({**row, "now": False, "packets": earlier.packets, "bytes": earlier.bytes})
-        rows.append({**describe(cached, vm_of(target)), "now": True, "packets": packets, "bytes": octets})
+        row = describe(key, cached, vm_of(target), sender)
+        rows.append({**row, "now": True, "packets": packets, "bytes": octets})
+        keys += [key] * (len(rows) - len(keys))
+    entry_keys.tell_apart(zip(keys, rows, strict=True))
     return rows
 
 
+def by_flow(drops: Mapping[int, int]) -> dict[str, int]:
+    """Packets by cookie of the flow that dropped them, as `Counters` has them."""
+    return {f"{cookie:#x}": packets for cookie, packets in sorted(drops.items())}
+
+
 def counters(memories: tuple[Memory, Memory], misses: FlowMisses) -> Counters:
-    """Sums over all ports of a host's engines, and drops by reason."""
+    """Sums over all ports of a host's engines, and drops by reason and by flow."""
     rx_packets, rx_bytes, tx_packets, tx_bytes = (
         int(value) for value in sum(memory.port_stats.sum(axis=0) for memory in memories)
     )
     counts = memories[0].drops + memories[1].drops
     drops = {reason: int(count) for reason, count in zip(reasons.NAMES, counts, strict=True) if count}
-    for reason, count in misses.drops.items():
+    for reason, count in misses.drops.by_reason.items():
         drops[reason] = drops.get(reason, 0) + count
     return {
         "rx_packets": rx_packets,
@@ -94,6 +114,7 @@ def counters(memories: tuple[Memory, Memory], misses: FlowMisses) -> Counters:
         "tx_bytes": tx_bytes,
         "misses": misses.misses,
         "drops": drops,
+        "drops_by_flow": by_flow(misses.dropped_by_flow()),
     }
 
 

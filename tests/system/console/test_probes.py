@@ -8,6 +8,7 @@ from pathlib import Path
 from console.doctor.doctor import run_doctor
 from console.doctor.kernel_features import FEATURES
 from console.doctor.probes import MachineProbes
+from hoverboard.fastpath.engine import threads
 
 
 def devices() -> set[str]:
@@ -40,6 +41,11 @@ def test_the_set_up_machine_can_run(state: Path) -> None:
     for tool in ("ovs-vswitchd", "ovsdb-server", "iperf3", "ping", "ethtool", "tcpdump"):
         assert versions[tool][0].isdigit(), f"{tool}: {versions[tool]}"
     assert versions["dead runs"] == "none"
+
+
+def test_the_compiled_fast_path_is_found_when_it_is_loaded() -> None:
+    threads.load()
+    assert MachineProbes().compiled_fast_path()
 
 
 def test_a_run_that_died_is_found(state: Path) -> None:

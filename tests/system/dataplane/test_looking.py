@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from hoverboard.contract.document_schemas import check
 from tests.system.dataplane.dataplane_rig import node_status
 from tests.waiting import until
 from topologies.run.testbed import Testbed
@@ -91,6 +92,16 @@ class TestCapture:
     def test_without_a_file_packets_are_shown(self, fastpath: Testbed) -> None:
         code, out, err = run(fastpath, "capture", "blue-2", "-c", "4")
         assert (code, len(out.splitlines())) == (0, 4), err
+        assert "capturing begins now: blue-2 of h2" in err
+        assert all("blue-2 in IP" in line or "blue-2 out IP" in line for line in out.splitlines())
+
+    def test_lines_that_nobody_reads_any_more_end_it(self, fastpath: Testbed) -> None:
+        process = start(fastpath, "capture", "blue-2")
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.stdout.close()
+        _out, err = process.communicate(timeout=60)
+        assert (process.returncode, "Traceback" in err) == (0, False), err
 
     def test_who_dies_captures_no_more(self, fastpath: Testbed, tmp_path: Path) -> None:
         file = tmp_path / "killed.pcapng"
@@ -142,10 +153,65 @@ class TestErrors:
         ping.wait()
         assert code == 0, err
         assert "running tcpdump" in err
+        assert "capturing begins now on h1" in err
         assert any("Geneve" in line for line in shown(file))
         code, _out, err = run(bed, "latency", "h1")
         assert code != 0
         assert "dataplane: fastpath" in err
+
+
+WEB = """
+name: web
+hosts: 2
+hoverboards: 1
+networks:
+  - name: blue
+    vni: 7
+    subnet: 10.0.0.0/24
+    vms: 2
+    firewall: {rules: [{name: no-web, direction: ingress, action: deny, protocol: udp, ports: [80, 81]}]}
+"""
+DENIED = "denied by rule no-web of blue"
+
+
+@pytest.mark.parametrize("dataplane", ["fastpath", "ovs"])
+def test_the_rule_that_dropped_is_named(testbed: Callable[..., Testbed], dataplane: str) -> None:
+    from topologies.spec import schema
+
+    bed = testbed(schema.parse(WEB).with_dataplane(dataplane))
+    send = "for port in 80 80 81; do echo x > /dev/udp/10.0.0.3/$port; done"
+    capture = None
+    if dataplane == "fastpath":
+        capture = start(bed, "capture", "h2", "uplink")
+        assert capture.stderr is not None
+        # Not before: what is sent while the engines are compiled is not captured.
+        assert any("capturing begins now" in line for line in capture.stderr)
+
+    def dropped() -> int:
+        """Packets that the rule has dropped, after some more of them."""
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        assert bed.node("blue-1").popen(["bash", "-c", send], **quiet).wait(10) == 0
+        return sum(row["packets"] for row in bed.node_status("h2")["dropped_by"] if row["cause"] == DENIED)
+
+    until(lambda: dropped() >= 3, 20, "drops by rule")
+    assert DENIED in run(bed, "status", "h2")[1]
+    code, out, err = run(bed, "flows", "h2", "--json")
+    assert code == 0, err
+    document = json.loads(out)
+    check("flows", document)
+    assert DENIED in document["purposes"]
+    assert document["openflow_counts"] is (dataplane == "ovs")
+    if capture is not None:
+        assert {(row["ports"].split()[-1], row["cause"]) for row in document["entries"] if "cause" in row} == {
+            ("80", DENIED), ("81", DENIED)
+        }  # fmt: skip
+        capture.send_signal(signal.SIGINT)
+        shown, err = capture.communicate(timeout=60)
+        lines = [line for line in shown.splitlines() if "UDP" in line and "10.0.0.3.8" in line]
+        assert len(lines) >= 3
+        assert all(line.endswith(f"[dropped: firewall-ingress ({DENIED})]") for line in lines)
+        senders = [line.partition("IP 10.0.0.2.")[2].partition(" ")[0] for line in lines]
+        assert len(set(senders)) == len(senders), "each packet once"
 
 
 def test_batches_of_one_and_arrival_order_carry_packets(testbed: Callable[..., Testbed]) -> None:

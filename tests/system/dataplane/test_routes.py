@@ -80,7 +80,10 @@ def echoed(bed: Testbed, client: str, server: str, address: str, size: int = 300
     ("model", "dataplane"),
     [
         ("hoverboard", "fastpath"),
+        ("hoverboard", "pre"),
         pytest.param("hoverboard", "ovs", marks=pytest.mark.long),
+        pytest.param("hoverboard", "fastpath-vmm", marks=pytest.mark.long),
+        pytest.param("preprogrammed", "pre", marks=pytest.mark.long),
         pytest.param("preprogrammed", "fastpath", marks=pytest.mark.long),
     ],
 )

@@ -75,6 +75,6 @@ def test_the_example_of_the_documentation_runs_by_its_path(state: Path, tmp_path
     check("experiment-run", measured)
     assert measured[0]["failed"] == 0
     rows = (tmp_path / "out" / "samples.csv").read_text().splitlines()
-    assert rows[0] == "metric,value,unit,error,size"
+    assert rows[0] == "metric,value,unit,error,repetition,size"
     assert 10 <= len(rows) - 1 <= 20
     assert run_names() == []

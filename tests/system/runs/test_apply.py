@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import socket
+import struct
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hoverboard.contract.document_schemas import check
-from hoverboard.contract.errors import EntityError, InputError
+from hoverboard.contract.errors import EntityError, InputError, RunError
 from topologies.emulation.devices import entered
 from topologies.processes.deadlines import wait_for
 from topologies.run.testbed import Testbed
@@ -89,7 +91,9 @@ def _plain(line: str) -> str:
     return line[line.index("table=") :].partition("n_packets")[0] + line[line.index("actions=") :]
 
 
-@pytest.mark.parametrize("dataplane", ["fastpath", pytest.param("ovs", marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    "dataplane", ["fastpath", "pre", *(pytest.param(name, marks=pytest.mark.long) for name in ("fastpath-vmm", "ovs"))]
+)
 def test_a_changed_file_is_what_packets_meet(testbed: Callable[..., Testbed], tmp_path: Path, dataplane: str) -> None:
     file = tmp_path / "applied.yaml"
     file.write_text(CLUSTER)
@@ -154,38 +158,64 @@ def _balancer(bed: Testbed, file: Path, listening: dict[tuple[str, int], socket.
     file.write_text(CLUSTER + BALANCER)
     plan = bed.apply(file)
     assert {vm["name"]: vm["shared_addresses"] for vm in plan["vms"]["alter"]} == {"web-1": [SHARED], "web-2": [SHARED]}
-    assert sum(_spread(bed, listening).values()) == CONNECTIONS
-    assert min(_spread(bed, listening).values()) > CONNECTIONS // 8, "both backends have a good part"
-    # One backend less: all of it goes to the other.
+    first = _spread(bed, listening, [0] * CONNECTIONS)
+    ports = list(first)
+    assert len(ports) == CONNECTIONS
+    assert _spread(bed, listening, ports) == first, "a flow stays at its backend"
+    assert min(Counter(first.values()).values()) > CONNECTIONS // 8, "both backends have a good part"
+    # One backend less: all of it goes to the other, also from the ports whose flows are known.
+    for left, gone in (("web-2", "web-1"), ("web-1", "web-2")):
+        file.write_text(CLUSTER + BALANCER.replace("[web-1, web-2]", f"[{left}]"))
+        bed.apply(file)
+        _becomes(bed, listening, dict.fromkeys(ports, left))
+        assert SHARED not in bed.node(gone).cmd("ip addr show lo")
+    # One backend more: each has its part again, the same one.
+    file.write_text(CLUSTER + BALANCER)
+    bed.apply(file)
+    _becomes(bed, listening, first)
     file.write_text(CLUSTER + BALANCER.replace("[web-1, web-2]", "[web-2]"))
     bed.apply(file)
-    assert _spread(bed, listening) == {"web-2": CONNECTIONS}
-    assert SHARED not in bed.node("web-1").cmd("ip addr show lo")
+    _becomes(bed, listening, dict.fromkeys(ports, "web-2"))
 
 
-def _spread(bed: Testbed, listening: dict[tuple[str, int], socket.socket]) -> Counter[str]:
-    """Who answers connections to the shared address."""
-    found: Counter[str] = Counter()
+def _becomes(bed: Testbed, listening: dict[tuple[str, int], socket.socket], wanted: dict[int, str]) -> None:
+    """Wait until connections from these ports go there: entries follow a change of the tables shortly after it."""
+    wait_for(
+        lambda: _spread(bed, listening, list(wanted)) == wanted, 30,
+        lambda: f"{Counter(wanted.values())}: known flows go elsewhere",
+    )  # fmt: skip
+
+
+def _spread(bed: Testbed, listening: dict[tuple[str, int], socket.socket], ports: list[int]) -> dict[int, str]:
+    """Who answers connections to the shared address, by the client's port; 0: a port that is free."""
+    found: dict[int, str] = {}
     for server in (listening["web-1", 8080], listening["web-2", 8080]):
         server.setblocking(False)
-    for _ in range(CONNECTIONS):
-        with tcp_socket(bed, "client") as sock:
-            sock.connect((SHARED, 8080))
-
-            def accepted(port: int = sock.getsockname()[1]) -> bool:
-                for vm in ("web-1", "web-2"):
-                    try:
-                        connection, peer = listening[vm, 8080].accept()
-                    except BlockingIOError:
-                        continue
-                    connection.close()
-                    if peer[1] == port:
-                        found[vm] += 1
-                        return True
-                return False
-
-            wait_for(accepted, 10, lambda: "the connection arrives at a backend")
+    for port in ports:
+        with tcp_socket(bed, "client", 2) as sock:
+            # Closed by a reset, so that the next connection may come from the same port at once.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            sock.bind(("0.0.0.0", port))
+            try:
+                sock.connect((SHARED, 8080))
+                wait_for(partial(_accepted, listening, sock.getsockname()[1], found), 2, lambda: "no backend has it")
+            except (OSError, RunError):
+                found[sock.getsockname()[1]] = "nobody"
     return found
+
+
+def _accepted(listening: dict[tuple[str, int], socket.socket], port: int, found: dict[int, str]) -> bool:
+    """Whether a backend has the connection from `port`; notes which one."""
+    for vm in ("web-1", "web-2"):
+        try:
+            connection, peer = listening[vm, 8080].accept()
+        except BlockingIOError:
+            continue
+        connection.close()
+        if peer[1] == port:
+            found[port] = vm
+            return True
+    return False
 
 
 def _vms_come_and_go(bed: Testbed, file: Path) -> None:

@@ -17,8 +17,8 @@ import pytest
 
 from console.prompt.prompt import run_in
 from experiments.tools import tool_processes
-from topologies.emulation.guest_files import HOSTNAME, HOSTS, NSSWITCH, RESOLV_CONF
-from topologies.processes import namespaces
+from topologies.guests.guest_files import HOSTNAME, HOSTS, NSSWITCH, RESOLV_CONF
+from topologies.namespaces import entering
 from topologies.run.testbed import Testbed
 
 pytestmark = pytest.mark.timeout(150)
@@ -158,7 +158,7 @@ def test_a_file_is_shown_behind_a_link_and_what_is_missing_stays_missing(bed: Te
     for link, name in (("resolv.conf", "resolved"), ("dangling", "nothing")):
         (tmp_path / link).symlink_to(tmp_path / name)
     files = {tmp_path / name: tmp_path / "own" for name in ("resolv.conf", "dangling", "missing")}
-    namespaces.bind_files(bed.pid_of("blue-1"), files)
+    entering.bind_files(bed.pid_of("blue-1"), files)
     assert output(bed, "blue-1", "cat", str(tmp_path / "resolv.conf")) == "own"
     assert (tmp_path / "resolved").read_text() == "resolved\n"
     assert not (tmp_path / "nothing").exists()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.waiting import until
-from topologies.processes.namespaces import entering
+from topologies.namespaces.entering import entering
 from topologies.processes.process_table import Process, identified, start_time
 from topologies.run.testbed import Testbed
 

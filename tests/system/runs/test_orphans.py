@@ -17,7 +17,8 @@ import pytest
 from tests.holders import holder_process
 from tests.waiting import until
 from topologies.client import orphans, run_client
-from topologies.processes import marks, netns
+from topologies.namespaces import netns
+from topologies.processes import marks
 from topologies.processes.deadlines import wait_for
 from topologies.processes.launcher import Launcher
 from topologies.processes.ledger import Ledger, live_processes

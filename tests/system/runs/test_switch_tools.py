@@ -18,7 +18,7 @@ from hoverboard.contract.errors import MachineError
 from tests.system.runs.run_pings import ping
 from tests.waiting import until
 from topologies.emulation import ovs_daemons
-from topologies.processes import mount_namespace
+from topologies.namespaces import mount_namespace
 from topologies.run.testbed import Testbed
 
 pytestmark = pytest.mark.timeout(120)
@@ -194,5 +194,12 @@ def test_a_machine_without_a_place_for_it_is_told(
 def test_what_a_thread_sees_inside_it_sees_no_more_outside(other_machine: int) -> None:
     assert mount_namespace.run_inside(other_machine, lambda: os.listdir("/run")) == []
     assert os.listdir("/run") != []
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(MachineError, match="has ended"):
         mount_namespace.run_inside((1 << 22) + 1, lambda: None)
+
+
+def test_nothing_is_mounted_in_a_namespace_that_is_our_own() -> None:
+    called: list[bool] = []
+    with pytest.raises(MachineError, match="no mount namespace of its own"):
+        mount_namespace.run_inside(os.getpid(), lambda: called.append(True))
+    assert called == []

@@ -34,7 +34,7 @@ def test_the_ratio_is_that_of_rounds() -> None:
 
 def test_switches_that_differ_are_no_measurement() -> None:
     check_same(FLOWS, FLOWS, OFCTL)
-    with pytest.raises(MeasurementError, match="holds 1 flows where 2 should be; 1 differ, the first: table=1"):
+    with pytest.raises(MeasurementError, match="holds 1 flow where 2 should be; 1 differ, the first: table=1"):
         check_same(FLOWS, FLOWS.splitlines(keepends=True)[0], OFCTL)
 
 

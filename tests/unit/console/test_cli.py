@@ -110,7 +110,7 @@ def test_the_processes_of_a_control_plane_as_a_table() -> None:
         "controllers": [{"pid": 8, "master": True, "term": 3, "switches": 5}],
     }  # fmt: skip
     made = tables.control(document)
-    assert made.title == "processes of the control plane: 1 partitions, embedded store"
+    assert made.title == "processes of the control plane: 1 partition, embedded store"
     assert [list(column.cells) for column in made.columns] == [
         ["fabric-manager", "vm-controller-0-0"], ["7", "8"], ["up", "up"], ["0", "2"],
         ["", "master"], ["-", "3"], ["-", "5"],

@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 
 import pytest
 from matplotlib.colors import to_hex
+from matplotlib.image import imread
 
 from experiments import figures
 from experiments.observe.flow_path import PathPoint, Timeline
@@ -40,15 +41,65 @@ def stairs(axes: Any) -> list[tuple[list[float], list[float], Any]]:
 def test_a_path_is_drawn_in_gbits_with_the_direct_part_on_top_of_the_hoverboard_s() -> None:
     (axes,) = figures.flow_path(timeline(), title="a to b").axes
     (below, edges, baseline), (above, also, on) = stairs(axes)
-    assert (below, above) == ([2.0, 1.0, 0.0], [2.0, 4.0, 4.0])
-    assert edges == also == [0.0, 1.0, 1.5, 2.5]
+    # In the second step, of 1.0 to 1.5 s, the flow is offloaded at 1.25 s: nothing is direct before.
+    # No step is faster than 4 Gbit/s, so the 1.5 Gbit of the direct path take 0.375 s of that step.
+    assert (below, above) == ([2.0, 4.0, 0.0, 0.0], [2.0, 4.0, 4.0, 4.0])
+    assert edges == also == [0.0, 1.0, 1.125, 1.5, 2.5]
     assert (baseline, list(on)) == (0, below)
     assert [to_hex(one.get_facecolor()) for one in axes.patches] == [
         figures.HOVERBOARD_COLOUR.lower(), figures.DIRECT_COLOUR.lower(),
     ]  # fmt: skip
     assert [one.get_text() for one in axes.get_legend().get_texts()] == ["over the Hoverboard", "direct, host to host"]
     assert (axes.get_xlim(), axes.get_ylim()) == ((0, 2.5), (0, 5.0))
-    assert (axes.get_xlabel(), axes.get_ylabel(), axes.get_title("left")) == ("seconds", "Gbit/s sent", "a to b")
+    assert (axes.get_xlabel(), axes.get_ylabel(), axes.get_title("left")) == (
+        "seconds since the first packet",
+        "Gbit/s sent",
+        "a to b",
+    )
+
+
+@pytest.mark.parametrize(
+    ("offloaded_at", "steps"),
+    [
+        (None, [(0.0, 1.0, 60, 40)]),
+        (0.2, [(0.0, 0.6, 100, 0), (0.6, 1.0, 0, 100)]),  # evenly sent, so 60 of 100 bytes are over after 0.6 s
+        (0.75, [(0.0, 0.75, 80, 0), (0.75, 1.0, 0, 160)]),  # the offload was later than that
+        (0.99, [(0.0, 0.8, 75, 0), (0.8, 1.0, 0, 200)]),  # never faster than in any step
+        (0.0, [(0.0, 0.6, 100, 0), (0.6, 1.0, 0, 100)]),
+        (1.0, [(0.0, 1.0, 60, 40)]),  # of the next step
+    ],
+)
+def test_nothing_is_drawn_direct_before_the_offload(offloaded_at: float | None, steps: list[tuple[float, ...]]) -> None:
+    line = Timeline("a", "b", (PathPoint(0.0, 0, 0), PathPoint(1.0, 60, 40), PathPoint(2.0, 60, 240)), offloaded_at)
+    (axes,) = figures.flow_path(line, title="").axes
+    (below, edges, _), (above, _, _) = stairs(axes)
+    scale = 1e9 / 8
+    found = [
+        (start, end, relayed * scale, (total - relayed) * scale)
+        for start, end, relayed, total in zip(edges, edges[1:], below, above, strict=False)
+        if end <= 1
+    ]
+    assert found == [pytest.approx(step) for step in steps]
+
+
+def large() -> dict[str, Any]:
+    """Figures with long labels and large numbers, as on a fast machine."""
+    points = (PathPoint(0.0, 0, 0), PathPoint(1.0, 1234 * GB, 0), PathPoint(2.0, 1234 * GB, 2345 * GB))
+    names = {f"fastpath-vmm, over the Hoverboard {number}": [1234.5, 98_765.4] for number in range(2)}
+    return {
+        "path": figures.flow_path(Timeline("a", "b", points, 1.0), title="fastpath-vmm-1 to fastpath-vmm-2 " * 2),
+        "throughput": figures.throughput({"fastpath-vmm": {1: 123_456.78e9, 200: 234_567.89e9}}),
+        "latency": figures.latency(names),
+    }
+
+
+@pytest.mark.parametrize("name", ["path", "throughput", "latency"])
+def test_nothing_is_cut_at_an_edge(tmp_path: Path, name: str) -> None:
+    """A figure with a cut label has ink on its border."""
+    figures.write(large()[name], tmp_path / name)
+    image = imread(tmp_path / f"{name}.png")[:, :, :3]
+    for edge in (image[0], image[-1], image[:, 0], image[:, -1]):
+        assert edge.min() == 1.0, "white all along"
 
 
 def test_a_path_is_as_wide_as_the_report_and_has_no_frame_at_the_top_and_right() -> None:

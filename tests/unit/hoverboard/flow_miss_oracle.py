@@ -24,8 +24,9 @@ from tests.unit.hoverboard.packets import IP, UDP, Ether, Raw, array, frame
 
 LOCAL, REMOTE = IPv4Address("172.16.0.1"), IPv4Address("172.16.0.2")
 PORT, OFPORT = 2, 100
-ROUTED = TraceResult(Kind.ROUTE, 7, 1, REMOTE, 7, {}, frozenset(), False, True)
-SPOOFED = TraceResult(Kind.DROP_SPOOFED, 7, None, None, 0, {}, frozenset(), False, True)
+WAY = frozenset({0, 7})  # the metadata register as a packet of network 7 passes the tables
+ROUTED = TraceResult(Kind.ROUTE, 7, 1, REMOTE, 7, {}, frozenset(), False, True, metadata=WAY)
+SPOOFED = TraceResult(Kind.DROP_SPOOFED, 7, None, None, 0, {}, frozenset(), False, True, metadata=frozenset({0}))
 OFFLOADED = replace(ROUTED, kind=Kind.OFFLOAD, tun_dst=IPv4Address("172.16.0.9"))
 EMPTY = replace(SPOOFED, kind=None, matched=False)
 LOCAL_FLOW = replace(ROUTED, out_port=OFPORT + 1, tun_dst=None, tun_id=0, vni=7)

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from console.cli import app
 from console.show import experiment_tables
+from console.verbs.experiment_run import failure_lines
 from experiments.frame.experiment import ClaimVerdict, Sample, SampleTable
 from experiments.frame.parameters import Parameter
 from experiments.observe import provenance
@@ -84,9 +85,11 @@ def test_rows_of_experiments_and_parameters() -> None:
 
 def test_rows_of_verdicts_and_comparisons() -> None:
     several = [ClaimVerdict("c", "p", "o", "partly", "w", 0.123), ClaimVerdict("c", "p", "o", "not", "w")]
-    table = experiment_tables.verdicts("dice", several)
+    table = experiment_tables.verdicts("dice", several, 2)
     assert table.title == "dice"
     assert rows(table) == [["c", "p", "o", "0.12", "partly", "w"], ["c", "p", "o", "", "not", "w"]]
+    once = experiment_tables.verdicts("dice", several, 1)
+    assert [row[4] for row in rows(once)] == ["partly (one repetition)", "not (one repetition)"]
     a = SampleTable([Sample("m", value, "us", {"x": 1, "y": "z"}) for value in (1.0, 3.0)] + [Sample("n", 0.0, "s")])
     b = SampleTable([Sample("m", 12345.6, "us", {"x": 1, "y": "z"}), Sample("n", 0.0, "s")])
     assert rows(experiment_tables.compared(compare(a, b))) == [
@@ -168,10 +171,24 @@ def test_a_report_is_shown_in_words(tmp_path: Path) -> None:
     shown = cli.invoke(app, ["experiment", "report", str(a)])
     assert shown.exit_code == 0
     assert "7.9 x (fastpath" in " ".join(shown.stdout.split())
-    assert "1 samples failed; the report says why" in shown.stdout
+    assert "1 sample failed:" in shown.stdout
+    assert "MeasurementError: no answer" in shown.stdout
     assert f"report: {a / 'report.html'}" in shown.stdout.replace("\n", "")
     well = cli.invoke(app, ["experiment", "report", str(made(tmp_path / "b", "latency", 1.0, failed=False))])
     assert "failed" not in well.stdout
+
+
+def test_each_error_of_a_run_is_shown_once_with_what_it_ended() -> None:
+    name = "NameError: name 'x' is not defined (/home/me/sizes.py:18, in sizes)"
+    failed = [Sample("point", None, "", {"size": size}, name) for size in (56, 600)]
+    failed += [Sample("mean", None, "us", {}, f"MeasurementError: {number}") for number in range(6)]
+    assert list(failure_lines(failed)) == [
+        "8 samples failed:",
+        f"  {name} [point size=56 and 1 more]",
+        *(f"  MeasurementError: {number} [mean]" for number in range(4)),
+        "  and 2 other errors: see the report",
+    ]
+    assert list(failure_lines([])) == []
 
 
 def test_a_run_of_nothing_but_failures_ends_with_exit_code_1(tmp_path: Path) -> None:

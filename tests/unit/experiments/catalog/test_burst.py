@@ -46,7 +46,7 @@ def burst(times: dict[float, list[float]], never: dict[float, int] | None = None
         ({0.1: [0.4], 1.0: [2.6]}, {}, "partly", "0.4 s at 0.1 s, 2.6 s at 1 s"),
         ({0.1: [0.9], 1.0: [1.2]}, {}, "partly", "0.9 s at 0.1 s, 1.2 s at 1 s"),
         ({0.1: [0.4]}, {}, "partly", "0.4 s at 0.1 s"),
-        ({0.1: [0.4], 1.0: [1.2]}, {1.0: 1}, "partly", "0.4 s at 0.1 s, 1.2 s at 1 s; 1 times not at all"),
+        ({0.1: [0.4], 1.0: [1.2]}, {1.0: 1}, "partly", "0.4 s at 0.1 s, 1.2 s at 1 s; 1 time not at all"),
         ({}, {0.1: 1, 1.0: 2}, "not", "never; 3 times not at all"),
         ({}, {}, "not", "never"),
     ],

@@ -308,8 +308,8 @@ def test_losses_and_silence_are_those_of_the_flow_that_lost_most(monkeypatch: py
 
 
 @pytest.mark.parametrize(
-    ("standing", "paths"), [(slice(1, None), {OVER: "1 flows did not go over Hoverboards"}),
-                            (slice(3, None), {DIRECT: "1 flows did not go host to host"}),
+    ("standing", "paths"), [(slice(1, None), {OVER: "1 flow did not go over Hoverboards"}),
+                            (slice(3, None), {DIRECT: "1 flow did not go host to host"}),
                             (slice(4, None), {DIRECT: "2 flows did not go host to host"})],
 )  # fmt: skip
 def test_flows_that_went_another_way_are_no_sample_of_this_one(

@@ -21,6 +21,7 @@ from experiments.workload import traffic, vm_join
 from experiments.workload.traffic import Datagram
 from tests.unit.experiments.fake_testbed import FakeExchange, FakeTestbed, ScriptedBench, errors, exchanged, measured
 from topologies.processes.process_table import Process
+from topologies.run import host_pairs
 
 
 def pinged(*milliseconds: float, sent: int = 8) -> PingResult:
@@ -176,12 +177,12 @@ def test_bystanders_are_pinged_once_beside_a_flood(monkeypatch: pytest.MonkeyPat
         1,
     )
     assert {server.dataplane for server in testbed.topology.servers} == {"ovs"}
-    assert len(testbed.topology.vms) == 4 + 2 * 3  # of the largest load, and the bystanders
+    assert len(testbed.topology.vms) == 4 + 2 * 3 + 2  # of the largest load, the bystanders, and those of the start
     assert [one.ip for one in crowd.loaded[0]] == ["h1-0", "h1-1", "h1-2"]
-    assert crowd.floods == [(["blue-7", "blue-8"], ["h1-0", "h1-1", "h1-2"], 40)]
+    assert crowd.floods == [(["blue-9", "blue-10"], ["h1-0", "h1-1", "h1-2"], 40)]
     assert crowd.pings == [
         (src, address, {"count": 1, "wait": 1.0})
-        for src, address in (("blue-1", "10.0.0.3"), ("blue-3", "10.0.0.5"), ("blue-5", "10.0.0.7"))
+        for src, address in (("blue-3", "10.0.0.5"), ("blue-5", "10.0.0.7"), ("blue-7", "10.0.0.9"))
     ]
 
 
@@ -191,4 +192,14 @@ def test_twelve_are_pinged_and_the_fast_path_may_be_flooded_too(monkeypatch: pyt
     point = {"model": "hoverboard", "flooders": 0, "first packets a second": 0}
     measured(OnDemandCollapse, point, bench, flooders=(0,), dataplane="fastpath", destinations=1)
     assert {server.dataplane for server in bench.testbeds[0].topology.servers} == {"fastpath"}
-    assert (len(crowd.pings), len(bench.testbeds[0].topology.vms)) == (12, 24)
+    assert (len(crowd.pings), len(bench.testbeds[0].topology.vms)) == (12, 26)
+
+
+def test_pairs_that_the_start_has_pinged_do_not_meet_for_the_first_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = Cluster(monkeypatch, *[pinged(9.0, 1.0, 1.0, 1.0)] * 3)
+    bench = ScriptedBench(cluster.prepare)
+    measured(Models, POINT, bench, vms=12, pairs=3, seconds=2.0)
+    known = host_pairs.pinged(bench.testbeds[0].topology)
+    assert len(known) == 6
+    address = {str(vm.ip): vm.name for vm in bench.testbeds[0].topology.vms}
+    assert not {address[to] for _, to, settings in cluster.pings if settings["count"] == 8} & known

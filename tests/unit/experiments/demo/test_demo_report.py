@@ -61,7 +61,7 @@ def test_files_hold_what_was_measured(tmp_path: Path, monkeypatch: pytest.Monkey
     with (folder / "demo.csv").open() as file:
         rows = list(csv.reader(file))
     assert rows[0] == ["generation", "quantity", "condition", "unit", "value"]
-    assert rows[2] == ["fastpath", "throughput", "1 streams", "bit/s", "10000000000.0"]
+    assert rows[2] == ["fastpath", "throughput", "1 stream", "bit/s", "10000000000.0"]
     assert len(rows) == 1 + len(list(result().csv_rows()))
 
 
@@ -86,7 +86,7 @@ def test_the_page_stands_alone_and_has_the_numbers(tmp_path: Path, monkeypatch: 
     assert cells(page, "<td>ovs, 1 stream<")[:4] == ["ovs, 1 stream", "1.00", "", "7"]
     assert cells(page, "<td>fastpath, direct")[1:] == ["3", "100", "200", "300", "600", "10", "0"]
     assert cells(page, "<td>ovs, over the Hoverboard")[1:] == ["2", "4000", "6000", "6000", "8000", "10", "1"]
-    assert "<b>0.9 s</b>from first packet to offload" in page
+    assert "<b>1.20 s</b>from first packet to offload" in page
     assert "8.0 MB went over the Hoverboard, 80.0 MB direct" in page
     assert cells(page, "<td>blue-1</td><td")[1:] == ["·", "200"]
     assert cells(page, "<td>blue-2</td><td")[1:] == ["300 (2/3)", "·"]

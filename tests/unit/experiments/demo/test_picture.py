@@ -53,7 +53,7 @@ def test_everything_is_named() -> None:
         assert name in text
     assert "blue: VNI 7, 10.0.0.0/24.  red: VNI 8, 10.0.0.0/24." in text
     assert root.attrib["aria-label"] == (
-        "3 VM hosts and 1 Hoverboards on one fabric, 6 VMs in 2 virtual networks"
+        "3 VM hosts and 1 Hoverboard on one fabric, 6 VMs in 2 virtual networks"
     )  # fmt: skip
 
 
@@ -101,7 +101,7 @@ def test_a_large_topology_stays_small() -> None:
     root = drawn(topology(hosts=7, vms=49 + 7, networks=1))
     assert len(boxes(root, "box")) == 7  # six hosts and the Hoverboard
     assert len(boxes(root, "vm")) == 36  # six of eight on each
-    assert words(root)[-1].endswith("  (+ 1 hosts)")
+    assert words(root)[-1].endswith("  (+ 1 host)")
     assert not any("hosts)" in one for one in words(drawn(topology(hosts=6, vms=6))))
 
 

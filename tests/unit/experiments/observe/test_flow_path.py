@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from types import SimpleNamespace
 from typing import Any
@@ -79,7 +80,7 @@ def test_timeline() -> None:
         ),
         offloaded_at=0.9,
     )  # fmt: skip
-    assert (line.first_packet_at, line.offloaded_at, line.direct_at) == (0.5, 0.9, 1.0)
+    assert (line.offload_delay, line.offloaded_at, line.direct_at) == (0.9, 0.9, 1.0)
     assert (line.hoverboard_bytes, line.direct_bytes) == (200, 450)
     assert [round(rate.direct_bps) for rate in line.rates()] == [0, 800, 6400]
 
@@ -109,7 +110,8 @@ def test_an_entry_that_is_turned_round_with_the_same_count_has_sent_nothing_more
 def test_a_timeline_without_a_packet() -> None:
     assert Timeline("a", "b", ()).rates() == ()
     for line in (Timeline("a", "b", ()), Timeline("a", "b", (PathPoint(0.0, 0, 0),))):
-        assert (line.first_packet_at, line.direct_at, line.hoverboard_bytes, line.direct_bytes) == (None, None, 0, 0)
+        assert (line.offload_delay, line.direct_at, line.hoverboard_bytes, line.direct_bytes) == (None, None, 0, 0)
+        assert line.direct_bps is None
 
 
 def test_rates_are_between_neighbours_that_time_tells_apart() -> None:
@@ -159,56 +161,87 @@ def sampled(machine: Machine, offloaded: Any = lambda: None) -> Timeline:
     return sampler.timeline()
 
 
-def test_the_sampler_takes_earlier_traffic_as_zero_and_looks_at_even_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    looks: list[Any] = [[row(HV, 1000)], [row(HV, 1100)], [row(HV, 1300)], [row(HOST, 1350)]]
+FIRST_LOOK = 0.02
+
+
+def test_times_count_from_the_first_packet_and_not_from_the_first_reading(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The flow begins 0.05 s after the sampler. With looks every 0.25 s that would have been seen 0.2 s late."""
+    looks: list[Any] = [[row(HV, 1000)]] * 3 + [[row(HV, 1010)], [row(HV, 1300)], [row(HOST, 1350)]]
     machine = Machine(monkeypatch, looks, slow=0.0)
-    line = sampled(machine)
-    assert line.points == (
-        PathPoint(0.0, 0, 0), PathPoint(0.25, 100, 0), PathPoint(0.5, 300, 0), PathPoint(0.75, 300, 50),
-    )  # fmt: skip
-    assert (line.src, line.dst, line.offloaded_at, line.failures) == ("10.0.0.2", "10.0.0.3", None, ())
+    offloaded = 1_000_503.0 + 0.32  # Unix time, of a clock that is 500 s ahead
+    line = sampled(machine, lambda: offloaded)
+    first = FIRST_LOOK  # between the last look without a byte and the first one with some
+    assert [(round(point.at, 6), point.hoverboard_bytes, point.direct_bytes) for point in line.points] == [
+        (0.0, 0, 0), (first, 10, 0), (0.25, 300, 0), (0.5, 300, 50),
+    ]  # fmt: skip
+    assert line.offload_delay == line.offloaded_at == pytest.approx(0.32 - FIRST_LOOK, abs=1e-6)
+    assert (line.src, line.dst, line.failures) == ("10.0.0.2", "10.0.0.3", ())
     assert machine.joined == [10.0]
 
 
 def test_slow_looks_do_not_stretch_the_clock_and_none_follows_too_closely(monkeypatch: pytest.MonkeyPatch) -> None:
-    machine = Machine(monkeypatch, [[row(HV, 0)] for _ in range(4)], slow=0.125)
-    line = sampled(machine)
+    # Earlier traffic, the first byte, and more.
+    looks = [[row(HV, size)] for size in (0, 1, 2, 3, 4)]
+    line = sampled(Machine(monkeypatch, list(looks), slow=0.125))
     # Half a step is just enough between two looks: each is at an even step and an eighth of a second long.
-    assert [point.at for point in line.points] == [0.0, 0.375, 0.625, 0.875]
-    machine = Machine(monkeypatch, [[row(HV, 0)] for _ in range(4)], slow=0.1875)
-    line = sampled(machine)
-    assert [point.at for point in line.points] == [0.0, 0.4375, 0.9375, 1.4375]  # every second step
+    assert [point.at for point in line.points] == [0.0, 0.125, 0.375, 0.625, 0.875]
+    line = sampled(Machine(monkeypatch, list(looks), slow=0.1875))
+    assert [point.at for point in line.points] == [0.0, 0.1875, 0.6875, 1.1875, 1.6875]  # every second step
 
 
 def test_the_moment_of_the_offload_is_the_control_plane_s_and_asked_for_until_it_is_known(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     answers: list[float | None] = [None, 1_000_503.4, 1.0]
-    machine = Machine(monkeypatch, [[row(HV, 0)] for _ in range(5)], slow=0.0)
+    machine = Machine(monkeypatch, [[row(HV, size)] for size in range(5)], slow=0.0)
     line = sampled(machine, lambda: answers.pop(0))
     assert line.offloaded_at == pytest.approx(0.4)  # Unix time, of a clock that is 500 s ahead
     assert answers == [1.0]
 
 
+def test_a_flow_that_never_begins_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(monkeypatch, [[row(HV, 7)] for _ in range(4)], slow=0.0)
+    line = sampled(machine)
+    assert (line.points, line.offload_delay) == ((PathPoint(0.0, 0, 0),), None)
+    assert machine.waits == [FIRST_LOOK] * 3
+
+
 def test_looks_that_fail_are_gaps_that_are_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
-    looks: list[Any] = [[row(HV, 0)], MeasurementError("gone"), OSError("closed"), [row(HV, 80)]]
+    looks: list[Any] = [[row(HV, 0)], [row(HV, 1)], MeasurementError("gone"), OSError("closed"), [row(HV, 80)]]
     line = sampled(Machine(monkeypatch, looks, slow=0.0))
     assert line.failures == ("0.25 s: gone", "0.50 s: closed")
-    assert [point.at for point in line.points] == [0.0, 0.75]
+    assert [point.at for point in line.points] == [0.0, 0.0, 0.75]
+    line = sampled(Machine(monkeypatch, [[row(HV, 0)], MeasurementError("gone"), [row(HV, 80)]], slow=0.0))
+    assert line.failures == ("0.00 s: gone",)
+    assert line.hoverboard_bytes == 80
+
+
+def test_the_direct_rate_is_that_of_whole_steps_on_the_direct_path() -> None:
+    points = (
+        PathPoint(0.0, 0, 0), PathPoint(1.0, 50, 10), PathPoint(2.0, 50, 110), PathPoint(3.0, 50, 230),
+        PathPoint(4.0, 50, 320),
+    )  # fmt: skip
+    assert Timeline("a", "b", points).direct_bps == 8 * 100
+    assert Timeline("a", "b", points[:2]).direct_bps is None
 
 
 def test_a_fault_of_our_own_is_no_gap(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(KeyError):
-        sampled(Machine(monkeypatch, [[row(HV, 0)], KeyError("via")], slow=0.0))
+        sampled(Machine(monkeypatch, [[row(HV, 0)], [row(HV, 1)], KeyError("via")], slow=0.0))
 
 
 def test_the_sampler_looks_beside_its_block() -> None:
     looked = threading.Event()
 
+    sizes = itertools.count(1000)
+
+    def counted_up() -> list[dict[str, Any]]:
+        return [row(HV, next(sizes))]
+
     def offloaded() -> None:
         looked.set()
 
-    sampler = PathSampler(7, "10.0.0.2", "10.0.0.3", [HV], lambda: [row(HV, 1000)], offloaded, interval=0.001)
+    sampler = PathSampler(7, "10.0.0.2", "10.0.0.3", [HV], counted_up, offloaded, interval=0.001)
     with sampler:
         assert looked.wait(20)
     assert len(sampler.timeline().points) >= 2

@@ -91,7 +91,9 @@ def test_every_point_once_and_a_repetition_on_one_machine(plan: Plan, tmp_path: 
     assert sorted(machines.finished) == ["tcp://one", "tcp://three", "tcp://two"]
     assert folder.document()["machines"].keys() == {"one", "two", "three"}
     folder.write_csv()
-    assert (folder.path / "samples.csv").read_text().splitlines()[0] == "metric,value,unit,error,coins,machine"
+    assert (folder.path / "samples.csv").read_text().splitlines()[
+        0
+    ] == "metric,value,unit,error,repetition,coins,machine"
 
 
 @pytest.mark.parametrize("lose", [{"one": 0}, {"one": 2}, {"two": 4}, {"one": 1, "two": 5}])

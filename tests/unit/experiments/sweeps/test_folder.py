@@ -99,7 +99,8 @@ def test_the_table_as_csv_has_a_column_for_each_label(folder: Folder) -> None:
     folder.add(replace(BROKEN, samples=[Sample("eyes", 7.0, "eyes", {"colour": "red"})]))
     folder.write_csv()
     assert (folder.path / "samples.csv").read_text().splitlines() == [
-        "metric,value,unit,error,sides,colour", "eyes,4.0,eyes,,6,", "eyes,7.0,eyes,,,red", "point,,,it fell,20,",
+        "metric,value,unit,error,repetition,sides,colour", "eyes,4.0,eyes,,0,6,", "eyes,7.0,eyes,,0,,red",
+        "point,,,it fell,0,20,",
     ]  # fmt: skip
 
 
@@ -107,7 +108,7 @@ def test_the_machine_is_a_column_where_there_were_several(folder: Folder) -> Non
     folder.add(replace(ONE, machine="m1"))
     folder.write_csv()
     assert (folder.path / "samples.csv").read_text().splitlines() == [
-        "metric,value,unit,error,sides,machine", "eyes,4.0,eyes,,6,m1",
+        "metric,value,unit,error,repetition,sides,machine", "eyes,4.0,eyes,,0,6,m1",
     ]  # fmt: skip
 
 

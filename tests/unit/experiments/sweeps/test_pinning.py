@@ -42,9 +42,9 @@ def test_halves(cpus: list[Cpu], dataplane: set[int], others: set[int]) -> None:
     ("cpus", "words"),
     [
         (made(1, 2, 1), "2 CPUs on 2 cores are too few"),
-        (made(1, 1, 2), "2 CPUs on 1 cores are too few"),
+        (made(1, 1, 2), "2 CPUs on 1 core are too few"),
         (made(1, 3, 1), "3 CPUs"),
-        (made(1, 1, 8), "8 CPUs on 1 cores"),
+        (made(1, 1, 8), "8 CPUs on 1 core"),
         ([], "0 CPUs"),
     ],
 )

@@ -81,7 +81,7 @@ def test_a_caption_says_what_the_marks_mean(note: str, series: Sequence[Series],
 
 def test_verdicts_as_markdown() -> None:
     lines = report.verdict_lines(
-        [ClaimVerdict("a | b", "p", "o", "partly", "w", 0.1234), ClaimVerdict("c", "p", "o", "not", "w")]
+        [ClaimVerdict("a | b", "p", "o", "partly", "w", 0.1234), ClaimVerdict("c", "p", "o", "not", "w")], 3
     )
     assert lines == [
         "| the paper's claim | paper | here | here / paper | verdict | why |",
@@ -89,6 +89,20 @@ def test_verdicts_as_markdown() -> None:
         "| a \\| b | p | o | 0.12 | **partly** | w |",
         "| c | p | o |  | **not** | w |",
     ]
+
+
+@pytest.mark.parametrize(
+    ("result", "repetitions", "word"),
+    [
+        ("reproduced", 1, "reproduced (one repetition)"),
+        ("partly", 1, "partly (one repetition)"),
+        ("not", 1, "not (one repetition)"),
+        ("not measured", 1, "not measured"),
+        ("reproduced", 2, "reproduced"),
+    ],
+)
+def test_a_verdict_on_one_repetition_says_so(result: str, repetitions: int, word: str) -> None:
+    assert report.verdict_word(result, repetitions) == word
 
 
 def test_the_report_stands_on_the_folder_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,7 +159,7 @@ def test_a_quick_run_of_changed_code_says_so(tmp_path: Path, monkeypatch: pytest
         report.write(folder)
         text = (folder.path / "summary.md").read_text()
         assert words in text
-        assert "1 repetitions, quick; 2 cores" in text
+        assert "1 repetition, quick; 2 cores" in text
 
 
 def test_a_chart_without_values_is_not_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,7 +197,8 @@ def test_an_overview_has_the_verdicts_and_figures_of_several_runs(
     lines = report.overview([one, other]).splitlines()
     assert lines[:6] == ["# The paper's evaluation beside ours", "", "## Dice", "", "`dice`, none.", ""]
     assert lines[8:11] == [
-        "| eyes < sides \\| always | yes | yes | 1 | **reproduced** | because |", "", "![Dice](out/figures/eyes.png)",
+        "| eyes < sides \\| always | yes | yes | 1 | **reproduced (one repetition)** | because |", "",
+        "![Dice](out/figures/eyes.png)",
     ]  # fmt: skip
     assert lines[12:] == [
         "## Dice", "", "`dice`, none.", "", "The paper has no claim about this.", "", "![Dice](other/figures/eyes.png)",

@@ -88,13 +88,13 @@ def test_a_section_has_verdicts_samples_and_copies_of_the_figures(tmp_path: Path
         "", "`one`, none. What dice show", "",
         "| the paper's claim | paper | here | here / paper | verdict | why |", "|---|---|---|---|---|---|",
         "| claim 0 | p | o |  | **partly** | w |", "",
-        "1 samples, 1 failed; 2 repetitions, seed 3.", "",
+        "1 sample, 1 failed; 2 repetitions, seed 3.", "",
         "![Eyes](page/one--eyes.png)", "", "Marks are medians, bars are quartiles; n is in the legend.", "",
     ]  # fmt: skip
     assert (tmp_path / "page" / "one--eyes.png").read_bytes() == b"one"
     assert page.read_text().split("## Two\n")[1].splitlines() == [
         "", "`two`, none. What dice show", "", "The paper has no claim about this.", "",
-        "1 samples, 1 failed; 2 repetitions, seed 3.",
+        "1 sample, 1 failed; 2 repetitions, seed 3.",
     ]  # fmt: skip
 
 

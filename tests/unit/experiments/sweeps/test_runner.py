@@ -84,7 +84,9 @@ def test_a_failed_point_keeps_its_samples_and_its_words_and_the_others_go_on(dic
     ("raises", "words"),
     [
         ("OSError('no space')", "OSError: no space"),
-        ("ZeroDivisionError('oops')", "ZeroDivisionError: oops (in dice)"),
+        ("ZeroDivisionError('oops')", "ZeroDivisionError: oops (DICE:LINE, in dice)"),
+        ("int('x' * unknown)", "NameError: name 'unknown' is not defined (DICE:LINE, in dice)"),
+        ("__import__('json').loads('{')", "Expecting property name"),  # the fault shows below a line of this file
     ],
 )
 def test_a_fault_of_the_experiment_s_own_ends_its_point_only(
@@ -92,7 +94,11 @@ def test_a_fault_of_the_experiment_s_own_ends_its_point_only(
 ) -> None:
     Path(dice).write_text(FILE.replace('MeasurementError("it rolled under the table", where="the table")', raises))
     folder = runner.run(plan(dice, broken=6, repeat=1), tmp_path / "out", FakeBench(), quiet)
-    assert [one.error for one in folder.outcomes()] == [words, ""]
+    line = next(number for number, text in enumerate(Path(dice).read_text().splitlines(), 1) if raises in text)
+    error, good = [one.error for one in folder.outcomes()]
+    assert words.replace("DICE", dice).replace("LINE", str(line)) in error
+    assert (f"{dice}:{line}, in dice" in error) != raises.startswith("OSError")
+    assert good == ""
 
 
 def test_labels_of_a_sample_are_those_of_the_sweep_and_its_own(dice: str, tmp_path: Path) -> None:

@@ -19,8 +19,8 @@ from hoverboard.contract.entities import (
     Network,
     Route,
     Subnetwork,
-    unusable_ip6,
 )
+from hoverboard.contract.packets import unusable
 
 GIVEN: dict[type[AnyEntity], dict[str, Any]] = {
     Network: {"name": "n", "vni": 7},
@@ -157,19 +157,32 @@ def test_an_ipv6_range_has_room_for_vms() -> None:
 @pytest.mark.parametrize(
     ("address", "of_its_own"),
     [
-        ("::1", "::/64"), ("::ffff:a00:2", "::/64"), ("fe80::9", "fe80::/10"), ("febf:ffff::1", "fe80::/10"),
-        ("ff02::1", "ff00::/8"), ("ffff::", "ff00::/8"),
+        ("::1", "::/64 (unspecified, loopback and IPv4-mapped)"), ("fe80::9", "fe80::/10 (link-local)"),
+        ("febf:ffff::1", "fe80::/10 (link-local)"), ("ff02::1", "ff00::/8 (multicast)"),
     ],
 )  # fmt: skip
 def test_ipv6_addresses_that_no_vm_has(address: str, of_its_own: str) -> None:
     says = f"{address} reaches into {of_its_own}, which is not for VMs"
-    assert unusable_ip6(IPv6Address(address)) == says
+    assert unusable(IPv6Address(address)) == says
     assert refused(VM, ip6=address) == says
+
+
+@pytest.mark.parametrize(
+    ("kind", "field", "value"),
+    [
+        (Subnetwork, "prefix", "255.255.255.0/24"), (Subnetwork, "prefix", "0.0.0.0/0"), (VM, "ip", "224.0.0.1"),
+        (VM, "external_ips", ["127.0.0.1"]), (LoadBalancer, "ip", "169.254.169.254"), (Route, "prefix", "224.0.0.0/4"),
+        (Host, "underlay_ip", "0.0.0.0"), (Hoverboard, "underlay_ip", "255.255.255.255"),
+    ],
+)  # fmt: skip
+def test_no_entity_has_an_address_that_no_vm_can_have(kind: type[AnyEntity], field: str, value: object) -> None:
+    says = refused(kind, **{field: value})
+    assert "which is not for VMs" in says or "has no address that a packet can be routed to" in says
 
 
 @pytest.mark.parametrize("address", ["0:0:0:1::", "fd00:7::2", "fec0::1", "feff:ffff::", "2001:db8::1"])
 def test_ipv6_addresses_that_a_vm_may_have(address: str) -> None:
-    assert unusable_ip6(IPv6Address(address)) is None
+    assert unusable(IPv6Address(address)) is None
     assert made(VM, ip6=address).ip6 == IPv6Address(address)
 
 

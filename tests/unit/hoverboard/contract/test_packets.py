@@ -1,12 +1,22 @@
-"""MACs and the Internet checksum: by examples of the RFC, and by their definitions."""
+"""MACs, ranges of addresses and the Internet checksum: by examples of the RFC, and by their definitions."""
 
 from __future__ import annotations
+
+from ipaddress import ip_address, ip_network
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hoverboard.contract.packets import checksum_of_sum, internet_checksum, mac_bytes, mac_number, mac_text
+from hoverboard.contract.packets import (
+    checksum_of_sum,
+    internet_checksum,
+    mac_bytes,
+    mac_number,
+    mac_text,
+    unroutable,
+    unusable,
+)
 
 
 @pytest.mark.parametrize(
@@ -63,3 +73,47 @@ def test_a_mac_comes_back_from_its_text(raw: bytes) -> None:
 def test_what_is_no_mac_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"MAC|hexadecimal"):
         mac_bytes(text)
+
+
+RANGES = [
+    "0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4", "240.0.0.0/4", "::/64", "fe80::/10", "ff00::/8",
+]  # fmt: skip
+USABLE = [
+    "1.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "126.0.0.0/8", "128.0.0.0/16", "169.253.0.0/16", "169.255.0.0/16",
+    "172.16.0.0/12", "192.0.2.0/24", "192.168.0.0/16", "198.18.0.0/15", "203.0.113.0/24", "223.255.255.0/24",
+    "0:0:0:1::/64", "64:ff9b::/96", "2001:db8::/32", "fd00::/8", "fe00::/9", "fec0::/10", "2000::/3",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("reserved", RANGES)
+def test_reserved_ranges_and_all_of_their_addresses(reserved: str) -> None:
+    network = ip_network(reserved)
+    for found in (network, network.network_address, network.broadcast_address, next(network.subnets(1))):
+        assert (unusable(found) or "").startswith(f"{found} reaches into {reserved} ("), found
+    larger = network.supernet()
+    assert "which is not for VMs" in (unusable(larger) or "")
+    assert unroutable(network) == f"{reserved} has no address that a packet can be routed to"
+    assert unroutable(next(network.subnets(2))) is not None
+
+
+@pytest.mark.parametrize("usable", USABLE)
+def test_other_ranges_are_for_vms_up_to_their_edges(usable: str) -> None:
+    network = ip_network(usable)
+    for found in (network, network.network_address, network.broadcast_address):
+        assert unusable(found) is None
+    assert unroutable(network) is None
+
+
+@pytest.mark.parametrize(("prefix", "fits"), [("0.0.0.0/0", True), ("128.0.0.0/1", True), ("192.0.0.0/2", True),
+                                              ("224.0.0.0/3", False), ("126.0.0.0/7", True), ("::/0", True),
+                                              ("fe00::/7", True)])  # fmt: skip
+def test_a_route_may_lead_to_a_prefix_that_has_usable_addresses(prefix: str, fits: bool) -> None:
+    assert (unroutable(ip_network(prefix)) is None) is fits
+    assert unusable(ip_network(prefix)) is not None
+
+
+def test_the_broadcast_address_and_the_range_of_the_report() -> None:
+    assert unusable(ip_address("255.255.255.255")) is not None
+    assert unusable(ip_network("255.255.255.0/24")) == (
+        "255.255.255.0/24 reaches into 240.0.0.0/4 (reserved, and the broadcast address), which is not for VMs"
+    )

@@ -87,7 +87,9 @@ def test_arp_for_our_address_only():
 
 
 def verdict(vni=7):
-    return TraceResult(Kind.ROUTE, vni, 1, REMOTE, vni, {}, frozenset(), False, True)
+    return TraceResult(
+        Kind.ROUTE, vni, 1, REMOTE, vni, {}, frozenset(), False, True, metadata=frozenset({0, vni}) if vni else None
+    )
 
 
 @pytest.mark.parametrize(
@@ -109,9 +111,10 @@ def test_which_entries_a_change_concerns(change, expected):
     assert concerns(change, cached) is expected
 
 
-def test_a_change_of_a_network_concerns_drops_that_belong_to_none():
+def test_an_entry_whose_way_is_not_known_is_concerned_by_every_change():
     cached = KnownEntry("", verdict(vni=0), 1, IPv4Address("10.0.0.2"), IPv4Address("10.0.0.3"), 6)
-    assert concerns(Change(vni=8), cached)
+    for change in (Change(vni=8), Change(in_port=7), Change(tun_id=9), Change(dst=IPv4Network("10.9.9.9"))):
+        assert concerns(change, cached)
 
 
 _ADDRESSES = st.integers(0, 3).map(lambda last: IPv4Address(f"10.0.0.{last}"))

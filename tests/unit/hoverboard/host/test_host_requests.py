@@ -132,7 +132,7 @@ def test_a_wrong_parameter_is_rejected_before_a_port_is_made(
 def test_every_method_rejects_a_wrong_type_by_its_name(host: HostProcess, method: str) -> None:
     params = {
         "set_rate": {"vm": "blue-1", "rate": "5"}, "detach": {"vm": ["h1"]}, "sample_latency": {"every": -1},
-        "capture": {"ports": [1], "snap": 1, "count": 1},
+        "capture": {"ports": [1], "snap": 1, "count": 1, "names": {"networks": {}, "rules": {}}},
     }[method]  # fmt: skip
     count = {"capture": 2, "sample_latency": 1}.get(method, 0)
     inbox = Inbox(1 << 20)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hoverboard.contract.errors import SwitchError
-from hoverboard.vswitch.counters import ofctl, parse_drops
+from hoverboard.vswitch.counters import drops_by_reason, ofctl, parse_drops
 from tests.unit.hoverboard.fake_commands import FakeCommands
 
 
@@ -22,4 +22,6 @@ def test_counters_are_asked_of_the_management_socket(commands: FakeCommands) -> 
 def test_drops_are_summed_by_reason_and_what_forwards_is_none() -> None:
     flow = " cookie={:#x}, duration=1s, table=0, n_packets={}, n_bytes=9, priority=0 actions=drop\n"
     lines = [(0x101 << 48, 3), (0x101 << 48 | 7 << 24, 4), (0x102 << 48, 0), (0x5 << 48, 9), (0xFFFF << 48, 1)]
-    assert parse_drops("".join(flow.format(*line) for line in lines)) == {"unknown-port": 7}
+    by_flow = parse_drops("".join(flow.format(*line) for line in lines))
+    assert by_flow == {0x101 << 48: 3, 0x101 << 48 | 7 << 24: 4}
+    assert drops_by_reason(by_flow) == {"unknown-port": 7}

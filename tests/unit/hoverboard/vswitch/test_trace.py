@@ -154,3 +154,36 @@ def test_fields_have_names_and_values() -> None:
     assert split_fields(" tcp, in_port=1,nw_src=10.0.0.1 ,actions=a=b") == {
         "tcp": "", "in_port": "1", "nw_src": "10.0.0.1 ", "actions": "a=b",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("actions", "metadata"),
+    [
+        (["goto_table:30"], {0}),
+        (["write_metadata:0x7", "goto_table:30"], {0, 7}),
+        (["set_field:0x123456789abcdef0->metadata", "resubmit(,30)"], {0, 0x123456789ABCDEF0}),
+        (["write_metadata:0x7/0xff", "goto_table:30"], {0, 7}),
+        (["set_field:0x1f->metadata", "set_field:0x20/0xf0->metadata", "goto_table:30"], {0, 0x2F}),
+        (["move:NXM_OF_IP_DST[]->NXM_NX_REG5[]", " -> NXM_NX_REG5[] is now 0xa000003", "goto_table:30"], {0}),
+        (["set_field:0x5/0xf->reg1", "set_field:06:07:0a:00:00:03->eth_dst", "meter:1", "goto_table:30"], {0}),
+        (["set_field:172.16.0.2->tun_dst", "set_field:0x7->pkt_mark", "note:00.01", "goto_table:30"], {0}),
+        (["set_field:0x7->tun_id", "goto_table:30"], None),
+        (["resubmit(101,30)"], None),
+        (["set_field:100->in_port", "goto_table:30"], None),
+        (["set_field:10.0.0.9->ip_src", "goto_table:30"], None),
+        (["move:NXM_NX_REG0[0..15]->OXM_OF_METADATA[0..15]", "goto_table:30"], None),
+        (["pop:NXM_OF_IP_DST[]", "goto_table:30"], None),
+        (["an action of a later version", "goto_table:30"], None),
+    ],
+)  # fmt: skip
+def test_what_tables_saw_in_the_metadata_register(actions: list[str], metadata: set[int] | None) -> None:
+    """None: an action that is not known here came before a table; fields may have been anything then."""
+    steps = [" 0. priority 1", *(f"    {action}" for action in actions), "30. priority 1", "    output:100"]
+    got = parse_trace(answer('bridge("br-int")', "----------------", *steps)).metadata
+    assert got == (None if metadata is None else frozenset(metadata))
+
+
+def test_an_action_after_the_last_table_makes_no_difference() -> None:
+    steps = [" 0. priority 1", "    write_metadata:0x7", "    goto_table:30", "30. priority 1"]
+    last = ["    set_field:10.0.0.9->ip_src", "    set_field:0x7->tun_id", "    strange", "    output:100"]
+    assert parse_trace(answer(*steps, *last)).metadata == {0, 7}

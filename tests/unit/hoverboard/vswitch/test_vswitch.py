@@ -75,7 +75,7 @@ def test_no_verdict_is_an_error():
             Change(None, 7, IPv4Network("10.0.0.2"), IPv4Network("10.0.0.3")),
         ),
         (" event=DELETED reason=delete table=0 cookie=0x1 in_port=100", Change(100)),
-        (" event=MODIFIED table=10 cookie=0 tun_id=0x9", Change(None, 9)),
+        (" event=MODIFIED table=10 cookie=0 tun_id=0x9", Change(tun_id=9)),
         (
             " event=ADDED table=40 cookie=0 metadata=0x7,nw_dst=10.0.0.0/24",
             Change(None, 7, None, IPv4Network("10.0.0.0/24")),
@@ -132,7 +132,7 @@ def test_counters():
         " cookie=0x101000000000000, duration=1s, table=0, n_packets=3, n_bytes=9, priority=0 actions=drop",
         " cookie=0x7, duration=1s, table=0, n_packets=5, priority=1 actions=drop",
     ]
-    assert parse_drops("\n".join(flows)) == {"unknown-port": 3}
+    assert parse_drops("\n".join(flows)) == {0x101 << 48: 3}
     ports = [
         "  port 1: rx pkts=10, bytes=100, drop=0",
         "           tx pkts=2, bytes=20, drop=0",

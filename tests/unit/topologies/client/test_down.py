@@ -193,7 +193,7 @@ def test_processes_that_start_all_the_time_are_an_error(
     mark = mark_of(directory)
     directory.lock.unlink()
     monkeypatch.setattr(marks, "end", lambda mark: proc.add(10, mark))
-    with pytest.raises(RunError, match="1 processes of the run were started meanwhile") as left:
+    with pytest.raises(RunError, match="meanwhile the run has started 1 process") as left:
         run_client.down("r", state=state)
     assert f"pid {mark.holder.pid}" in (left.value.next_step or "")
     assert directory.ledger.exists()

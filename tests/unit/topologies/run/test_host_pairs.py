@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from controllers.testing.fake_switch import ipv4_packet
 from controllers.testing.world import World
 from hoverboard.contract.entities import Host, Hoverboard
-from topologies.run.host_pairs import MOST_HOSTS, may_ping, pairs
+from topologies.run.host_pairs import MOST_HOSTS, may_ping, pairs, pinged
 from topologies.spec import schema
 from topologies.spec.topology import Topology, VMSpec, to_entities
 
@@ -60,7 +60,14 @@ def test_hosts_that_others_program_are_left_out() -> None:
     assert names(schema.from_keys({"hosts": keys, "networks": [blue(3)]})) == [("blue-1", "blue-2")]
 
 
-def test_nothing_is_asked_of_stages_and_of_models_from_a_file() -> None:
+def test_the_pinged_vms_are_those_of_the_pairs() -> None:
+    topology = schema.from_keys({"hosts": 2, "networks": [blue(6)]})
+    assert pinged(topology) == {"blue-1", "blue-2"}
+
+
+def test_nothing_is_asked_of_stages_models_from_a_file_and_hoverboards_with_a_capacity() -> None:
+    limited = [{"name": "hv1", "capacity": {"pps": 50}}]
+    assert names(schema.from_keys({"hosts": 2, "hoverboards": limited, "networks": [blue(2)]})) == []
     stages = [{"stage": "dos-detection", "config": {"packets_per_second": 9}}]
     assert names(schema.from_keys({"hosts": 2, "stages": stages, "networks": [blue(2)]})) == []
     topology = schema.from_keys({"hosts": 2, "networks": [blue(2)]})

@@ -60,11 +60,6 @@ def test_each_of_several_subnets_has_its_own_gateway() -> None:
     ]
 
 
-@pytest.mark.parametrize("prefix", ["224.0.0.0/24", "127.0.0.0/8", "0.0.0.0/8"])
-def test_ranges_that_no_vm_can_use_are_refused(prefix: str) -> None:
-    assert faults(network=f"subnet: {prefix}") == [f"networks[0].subnet: {prefix} cannot be used for VMs"]
-
-
 def test_a_network_without_a_subnet_has_no_other_fault_for_that() -> None:
     assert faults(network="vms: 3") == ["networks[0].subnet: is missing"]
     assert faults(network="vms: [{host: h9}]") == [

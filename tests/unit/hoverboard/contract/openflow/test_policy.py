@@ -39,7 +39,8 @@ def rule(
 ) -> list[Flow]:  # fmt: skip
     """The flows of a rule; what is not given says nothing."""
     return list(firewall_rule_flows(
-        7, direction, action, priority, targets=targets, prefixes=prefixes, protocol=protocol, ports=ports, ipv6=ipv6
+        "web", 7, direction, action, priority,
+        targets=targets, prefixes=prefixes, protocol=protocol, ports=ports, ipv6=ipv6,
     ))  # fmt: skip
 
 

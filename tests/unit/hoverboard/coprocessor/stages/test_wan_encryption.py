@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import time
 from ipaddress import IPv4Address
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hoverboard.contract.errors import InputError
-from hoverboard.coprocessor.stage import PLAIN_VNET
+from hoverboard.coprocessor.stage import PLAIN_VNET, StageContext
 from hoverboard.coprocessor.stages.wan_encryption import WanEncryption
 from tests.unit.hoverboard.coprocessor.esp_frames import SEGMENT, SIX, SMALL, SPI, VNET
 from tests.unit.hoverboard.coprocessor.fakes import (  # fmt: skip
@@ -169,10 +170,36 @@ def test_a_receiver_that_forgot_everything_refuses_what_is_old():
 
 def test_nothing_from_the_future():
     pair = Pair(grace_seconds=10)
-    pair.clock.wall_offset = 11 * 10**9
+    pair.clock.slept = 11 * 10**9
     wire = pair.send()
-    pair.clock.wall_offset = 0
+    pair.clock.slept = 0
     assert pair.receive(wire) == "esp-stale-epoch"
+
+
+@pytest.mark.parametrize("hours", [0.5, 8, 24 * 30])
+def test_a_machine_that_slept_loses_no_packet_between_vms_that_never_spoke(hours):
+    """The sender goes on in its epoch where the monotonic clock stood still; the receiver hears of it first now."""
+    pair = Pair(rotation={"seconds": 3600})
+    known = pair.send()
+    assert pair.receive(known) == SMALL
+    pair.clock.slept += int(hours * 3600 * 10**9)
+    assert pair.receive(pair.send()) == SMALL, "to one who knows the epoch"
+    pair.receiver = WanEncryption(context(pair.clock, local=THERE, number=10), pair.config)
+    assert pair.receive(pair.send()) == SMALL, "to one who does not"
+    if hours > 1.1:
+        assert pair.receive(known) == "esp-stale-epoch", "what was recorded before the sleep is old"
+
+
+def test_no_clock_that_somebody_sets_is_read(monkeypatch):
+    """The wall clock jumps by years, back and forth, and all else stays as it is."""
+    steps = iter([0, 10**18, -(10**18), 5] * 50)
+    for name in ("time", "time_ns"):
+        monkeypatch.setattr(time, name, lambda: next(steps))
+    pair = Pair()
+    stage = StageContext("web-1", "h1", HERE, secret=b"a secret of sixteen or more bytes")
+    pair.sender = WanEncryption(stage, {})
+    pair.receiver = WanEncryption(StageContext("db-1", "h2", THERE, secret=stage.secret), {})
+    assert [pair.receive(pair.send()) for _ in range(20)] == [SMALL] * 20
 
 
 def test_a_restarted_stage_repeats_no_number_and_forgets_none():

@@ -102,7 +102,7 @@ class TestSent:
 
 
 class TestDropped:
-    def test_only_what_its_entry_drops_with_the_reason(self, armed):
+    def test_only_what_its_entry_drops_with_entry_and_reason(self, armed):
         m = armed.egress
         key = key_of(frame(), 5)
         armed.table.update([(key, Entry(entries.ACT_DROP, 7)), (key_of(frame(dst="10.0.0.9"), 5), to_tunnel())])
@@ -114,7 +114,7 @@ class TestDropped:
         assert capture_dropped(m, n) == 2
         m.entries[:2, 0] = actions
         (one,) = take(m)
-        assert (one.event, one.detail, one.data) == (debug.EVENT_DROP, 7, frame())
+        assert (one.event, one.came, one.detail, one.data) == (debug.EVENT_DROP, 0, 7, frame())
 
 
 class TestComposition:

@@ -29,7 +29,10 @@ from hoverboard.vswitch.trace import TraceResult
 
 OWNER = {"node": "h1", "underlay_ip": "172.16.0.1", "dataplane": "fastpath"}
 PEER, OTHER = IPv4Address("172.16.0.2"), IPv4Address("172.16.0.3")
-ROUTED = TraceResult(Kind.ROUTE, 7, 1, PEER, 7, {"dl_dst": "02:00:00:00:00:01"}, frozenset({"dl_dst"}), False, True)
+ROUTED = TraceResult(
+    Kind.ROUTE, 7, 1, PEER, 7, {"dl_dst": "02:00:00:00:00:01"}, frozenset({"dl_dst"}), False, True,
+    metadata=frozenset({0, 7}),
+)  # fmt: skip
 UNNAMED = TraceResult(None, 0, None, None, 0, {}, frozenset(), True, False, False)
 TWO = frozenset({"dl_src", "dl_dst"})
 KEY = tuple(range(1 << 40, (1 << 40) + entries.KEY_WORDS))

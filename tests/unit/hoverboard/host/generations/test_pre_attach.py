@@ -52,8 +52,8 @@ class Sockets:
     def remove(self, vm: str) -> None:
         self.vms.pop(vm).close()
 
-    def overflows(self, vm: str) -> int:
-        return 0
+    def overflows(self, vm: str | None) -> int:
+        return 0 if vm is not None else 3
 
     def close(self) -> None:
         self.own.close()

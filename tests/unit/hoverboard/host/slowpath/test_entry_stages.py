@@ -97,7 +97,7 @@ def test_a_blocked_source_is_dropped_by_its_entries_without_a_new_trace(handler)
     blocked.add(flow)
     handler.reapply_stages({flow, (OFPORT, IPv4Address("10.0.0.2"))})
     assert entry(handler) == (entries.ACT_DROP, reasons.NAMES.index("dos-blocked"))
-    rows = usage.flows(handler.table, handler, lambda target: "vm" if target == PORT + 1 else None)
+    rows = usage.flows(handler.table, handler, lambda target: "vm" if target == PORT + 1 else None, {}.get)
     assert [(row["kind"], row["via"], row["now"], row["packets"]) for row in rows] == [
         (rows[0]["kind"], "vm", False, 5), ("drop-dos-blocked", None, True, 0),
     ]  # fmt: skip

@@ -46,7 +46,7 @@ def test_an_uncacheable_drop_has_its_own_reason_and_no_entry(handler):
     handler.switch.answer = replace(SPOOFED, cacheable=False)
     missed(handler, frame())
     handler.handle()
-    assert handler.drops == {"spoofed": 1}
+    assert handler.drops.by_reason == {"spoofed": 1}
     assert not handler.cached
 
 
@@ -104,7 +104,7 @@ def test_an_answer_that_makes_no_sense_costs_its_packet_alone(handler):
     answers = iter([DELIVER, "Bad openflow flow syntax"])
     handler.switch.answer = lambda _question: parse_trace(next(answers))
     handler.handle()
-    assert handler.drops == {"switch-not-programmed": 1}
+    assert handler.drops.by_reason == {"switch-not-programmed": 1}
     assert handler.cached.keys() == handler.table.statistics().keys()
     assert len(handler.cached) == 1
 
@@ -114,7 +114,7 @@ def test_a_flow_that_sends_through_the_tunnel_to_no_host_makes_no_entry(handler)
     handler.switch.answer = lambda _question: parse_trace(nowhere)
     missed(handler, frame(proto=99))
     handler.handle()
-    assert handler.drops == {"switch-not-programmed": 1}
+    assert handler.drops.by_reason == {"switch-not-programmed": 1}
     assert not handler.cached
 
 
@@ -183,13 +183,13 @@ def test_a_packet_that_finds_no_room_in_front_of_the_engine_is_counted(handler):
     for _ in range(2):
         missed(handler, frame())
     handler.handle()
-    assert handler.drops == {"miss-queue-full": 2}
+    assert handler.drops.by_reason == {"miss-queue-full": 2}
 
 
 def test_a_malformed_packet_is_counted_and_not_asked_about(handler):
     missed(handler, frame()[:20])
     handler.handle()
-    assert handler.drops == {"malformed-ipv4": 1}
+    assert handler.drops.by_reason == {"malformed-ipv4": 1}
     assert (handler.misses, handler.traces, injected(handler)) == (1, 0, [])
 
 
@@ -207,7 +207,7 @@ def test_what_makes_no_entry_is_dropped_by_name_and_asked_about_again(handler, a
     for _ in range(2):
         missed(handler, frame())
         handler.handle()
-    assert handler.drops == {reason: 2}
+    assert handler.drops.by_reason == {reason: 2}
     assert (handler.traces, len(handler.table), handler.cached, injected(handler)) == (2, 0, {}, [])
 
 
@@ -244,7 +244,7 @@ def test_the_switch_itself_answers_a_ping(handler):
     assert (port, kind, answer[: packets.VNET_BYTES]) == (PORT, rings.INJECT_RAW, bytes(packets.VNET_BYTES))
     packet = Ether(answer[packets.VNET_BYTES :])
     assert (packet.src, packet[ICMP].type, packet[ICMP].seq, packet[Raw].load) == (ANSWERED["dl_src"], 0, 5, b"ping")
-    assert (handler.drops, handler.cached, injected(handler)) == ({}, {}, [])
+    assert (handler.drops.by_reason, handler.cached, injected(handler)) == ({}, {}, [])
 
 
 @pytest.mark.parametrize(
@@ -260,7 +260,7 @@ def test_an_answer_that_cannot_be_given_is_dropped_by_name(handler, data, port, 
     handler.switch.answer = replace(PONG, out_port=out_port)
     missed(handler, data, port)
     handler.handle()
-    assert handler.drops == {"uncacheable": 1}
+    assert handler.drops.by_reason == {"uncacheable": 1}
     assert not injected(handler, raw=True)
 
 
@@ -268,7 +268,7 @@ def test_what_the_fabric_brings_is_never_answered_by_the_switch_itself(handler):
     handler.switch.answer = PONG
     missed(handler, from_fabric(frame(ICMP(type=8))), ports.UPLINK)
     handler.handle()
-    assert handler.drops == {"uncacheable": 1}
+    assert handler.drops.by_reason == {"uncacheable": 1}
     assert not injected(handler, raw=True)
 
 
@@ -287,7 +287,7 @@ def test_a_packet_that_asks_the_controller_waits_and_goes_on_with_the_answer(han
     missed(handler, frame())
     handler.handle()
     assert handler.switch.looked_up == [(OFPORT, frame())]
-    assert (handler.drops, injected(handler), handler.cached) == ({}, [], {})
+    assert (handler.drops.by_reason, injected(handler), handler.cached) == ({}, [], {})
     handler.switch.answer = ROUTED
     handler.revalidate([Change(vni=8, dst=ip_network(TO))])
     assert injected(handler) == []
@@ -299,7 +299,7 @@ def test_a_packet_that_the_switch_does_not_take_is_dropped(handler):
     handler.switch.answer, handler.switch.takes = PUNTED, False
     missed(handler, frame())
     handler.handle()
-    assert (handler.drops, handler.cached, len(handler.punts)) == ({"switch-not-programmed": 1}, {}, 0)
+    assert (handler.drops.by_reason, handler.cached, len(handler.punts)) == ({"switch-not-programmed": 1}, {}, 0)
 
 
 def test_what_has_no_address_to_ask_about_is_dropped(handler):

@@ -14,7 +14,7 @@ from hoverboard.vswitch.trace import TraceResult
 
 REMOTE, OTHER = IPv4Address("172.16.0.2"), IPv4Address("172.16.0.9")
 SRC, DST = IPv4Address("10.0.0.2"), IPv4Address("10.0.0.3")
-ROUTED = TraceResult(Kind.ROUTE, 7, 1, REMOTE, 7, {}, frozenset(), False, True)
+ROUTED = TraceResult(Kind.ROUTE, 7, 1, REMOTE, 7, {}, frozenset(), False, True, metadata=frozenset({0, 7}))
 OFFLOADED = replace(ROUTED, kind=Kind.OFFLOAD)
 
 
@@ -23,7 +23,10 @@ def entry(verdict: TraceResult = ROUTED, dst: IPv4Address | IPv6Address | None =
 
 
 def of_network(vni: int) -> TraceResult:
-    return replace(ROUTED, vni=vni)
+    return replace(ROUTED, vni=vni, metadata=frozenset({0, vni}))
+
+
+UNKNOWN = replace(ROUTED, metadata=None)  # an action that is not known here came before a table
 
 
 def test_each_way_counts_what_went_there_alone() -> None:
@@ -66,29 +69,35 @@ ONE = Change(vni=7, dst=IPv4Network("10.0.0.3/32"))
 @pytest.mark.parametrize(
     ("changes", "found"),
     [
-        ([ONE], ["none", "seven"]),
+        ([ONE], ["none", "seven", "tunnel"]),
         ([Change(vni=8, dst=IPv4Network("10.0.0.3/32"))], ["none", "eight"]),
-        ([Change(dst=IPv4Network("10.0.0.3/32"))], ["none", "seven", "eight"]),
-        ([Change(vni=7, dst=IPv4Network("10.0.0.4/32"))], ["four"]),
-        ([ONE, Change(vni=7, dst=IPv4Network("10.0.0.4/32"))], ["none", "seven", "four"]),
-        ([Change(vni=7, dst=IPv4Network("10.0.0.2/31"))], ["none", "seven"]),
-        ([Change(vni=7, in_port=101, dst=IPv4Network("10.0.0.3/32"))], []),
-        ([Change(vni=7, src=IPv4Network("10.0.0.9/32"), dst=IPv4Network("10.0.0.3/32"))], []),
-        ([Change(vni=7, src=IPv4Network("10.0.0.2/32"), dst=IPv4Network("10.0.0.3/32"))], ["none", "seven"]),
-        ([Change(vni=7, dst=IPv6Network("fd00::3/128"))], ["six"]),
-        ([Change(dst=IPv6Network("fd00::/64"))], ["six"]),
-        ([Change(vni=7)], ["none", "seven", "four", "six", "arp"]),
+        ([Change(dst=IPv4Network("10.0.0.3/32"))], ["none", "seven", "eight", "tunnel"]),
+        ([Change(vni=7, dst=IPv4Network("10.0.0.4/32"))], ["none", "four"]),
+        ([ONE, Change(vni=7, dst=IPv4Network("10.0.0.4/32"))], ["none", "seven", "tunnel", "four"]),
+        ([Change(vni=7, dst=IPv4Network("10.0.0.2/31"))], ["none", "seven", "tunnel"]),
+        ([Change(vni=7, in_port=101, dst=IPv4Network("10.0.0.3/32"))], ["none"]),
+        ([Change(vni=7, src=IPv4Network("10.0.0.9/32"), dst=IPv4Network("10.0.0.3/32"))], ["none"]),
+        ([Change(tun_id=7, dst=IPv4Network("10.0.0.3/32"))], ["none", "tunnel"]),
+        ([Change(tun_id=8)], ["none"]),
+        ([Change(tun_id=0)], ["none", "seven", "eight", "four", "six", "arp"]),
+        ([Change(vni=7, src=IPv4Network("10.0.0.2/32"), dst=IPv4Network("10.0.0.3/32"))], ["none", "seven", "tunnel"]),
+        ([Change(vni=7, dst=IPv6Network("fd00::3/128"))], ["none", "six"]),
+        ([Change(dst=IPv6Network("fd00::/64"))], ["none", "six"]),
+        ([Change(vni=7)], ["none", "seven", "tunnel", "four", "six", "arp"]),
+        ([Change(vni=0)], ["none", "seven", "eight", "tunnel", "four", "six", "arp"]),
         ([Change(vni=9, dst=IPv4Network("10.0.0.5/32")), Change(in_port=100)],
          ["none", "seven", "eight", "four", "six", "arp"]),
+        ([Change(vni=9)], ["none"]),
         ([], []),
     ],
 )  # fmt: skip
 def test_changes_and_the_entries_that_they_concern(changes: list[Change], found: list[str]) -> None:
-    """An entry that drops for a reason of no network (VNI 0) is concerned by each of its address."""
+    """An entry whose way through the tables is not known is concerned by each of them."""
     entries = {
-        "none": entry(of_network(0)),
+        "none": entry(UNKNOWN),
         "seven": entry(of_network(7)),
         "eight": entry(of_network(8)),
+        "tunnel": replace(entry(of_network(7), in_port=1), tun_id=7),
         "four": entry(of_network(7), IPv4Address("10.0.0.4")),
         "six": entry(of_network(7), IPv6Address("fd00::3")),
         "arp": KnownEntry("", of_network(7), 100, None, None, 0),

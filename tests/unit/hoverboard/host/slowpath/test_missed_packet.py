@@ -85,17 +85,21 @@ def test_what_is_not_ip_has_a_key_too():
 
 
 @pytest.mark.parametrize(
-    ("port", "data"),
+    ("port", "data", "reason"),
     [
-        (PORT, INNER[:20]),
-        (ports.UPLINK, from_fabric(INNER)[:60]),
-        (ports.UPLINK, from_fabric(INNER[:20])),
-        (ports.UPLINK, INNER),
+        (PORT, INNER[:20], "malformed-ipv4"),
+        (PORT, INNER[:9], "short-frame"),
+        (PORT, INNER[:12] + b"\x86\xdd" + INNER[14:], "malformed-ipv6"),
+        (PORT, INNER[:12] + b"\x81\x00" + INNER[14:], "vlan"),
+        (ports.UPLINK, from_fabric(INNER)[:60], "malformed-outer"),
+        (ports.UPLINK, from_fabric(INNER[:20]), "malformed-ipv4"),
+        (ports.UPLINK, INNER, "not-for-this-host"),
+        (ports.UPLINK, INNER[:12] + b"\x08\x06" + INNER[14:], "not-geneve"),
     ],
-    ids=["cut", "cut in the fabric", "cut before it came into the fabric", "not encapsulated"],
+    ids=["cut", "shorter", "not IPv6", "VLAN", "cut in the fabric", "cut before the fabric", "not ours", "ARP"],
 )
-def test_what_is_malformed_has_no_parts(port, data):
-    assert parsed(MissedPacket(port, rings.MISS_FLOW, 0, NO_VNET + data), LOCAL, OFPORT) is None
+def test_what_is_malformed_has_a_reason_and_no_parts(port, data, reason):
+    assert parsed(MissedPacket(port, rings.MISS_FLOW, 0, NO_VNET + data), LOCAL, OFPORT) == reason
 
 
 def test_a_packet_for_another_host_has_no_parts():
@@ -103,5 +107,5 @@ def test_a_packet_for_another_host_has_no_parts():
         parsed(
             MissedPacket(ports.UPLINK, rings.MISS_FLOW, 0, NO_VNET + from_fabric(INNER)), IPv4Address("172.16.0.9"), 0
         )
-        is None
+        == "not-for-this-host"
     )

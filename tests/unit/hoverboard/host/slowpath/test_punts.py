@@ -22,7 +22,12 @@ class Asker:
         self.asked: list[tuple[int, bytes]] = []
         self.again: list[str] = []
         self.lost: list[str] = []
-        self.punts = punts.Punts(self.ask, self.again.append, self.lost.append, lambda: self.now)  # type: ignore[arg-type]
+        self.gone: list[object] = []
+        self.punts = punts.Punts(self.ask, self.again.append, self.drop, lambda: self.now)  # type: ignore[arg-type]
+
+    def drop(self, reason: str, packet: object) -> None:
+        self.lost.append(reason)
+        self.gone.append(packet)
 
     def ask(self, port: int, frame: bytes) -> bool:
         self.asked.append((port, frame))
@@ -84,6 +89,7 @@ def test_no_answer_in_time(asker: Asker) -> None:
     asker.now += 0.1
     asker.punts.expire()
     assert asker.lost == ["no-answer"] * 2
+    assert asker.gone == ["p", "q"]
     assert len(asker.punts) == 0
     asker.punt("p")
     assert len(asker.asked) == 2

@@ -56,12 +56,52 @@ def test_a_switch_without_program_makes_no_entry_and_changes_none(handler):
     handler.handle()
     before = entry(handler)
     handler.switch.answer = replace(SPOOFED, kind=None, matched=False)
+    handler.mark_all_stale()
     handler.revalidate([Change()])
     assert entry(handler) == before
     missed(handler, frame(proto=99))
     handler.handle()
-    assert handler.drops == {"switch-not-programmed": 1}
+    assert handler.drops.by_reason == {"switch-not-programmed": 1}
     assert len(handler.cached) == 1
+
+
+@pytest.mark.parametrize("answer", UNPROGRAMMED, ids=["no flow", "first flows only"])
+def test_an_entry_of_the_switch_that_runs_goes_with_its_flow(handler, answer):
+    """A flow that is deleted is no restart, where all of them are away: what matches no flow any more is dropped."""
+    learn(handler, 2)
+    handler.switch.answer = answer
+    handler.revalidate([Change(vni=7)])
+    assert (handler.cached, len(handler.table)) == ({}, 0)
+
+
+def test_an_entry_that_a_restart_left_follows_the_new_switch_once_it_has_had_a_program(handler):
+    learn(handler, 2)
+    handler.mark_all_stale()
+    for answer, kept in ((UNPROGRAMMED[0], 2), (UNPROGRAMMED[1], 2), (OFFLOADED, 2), (UNPROGRAMMED[0], 0)):
+        handler.switch.answer = answer
+        handler.revalidate([Change(in_port=OFPORT)])
+        assert len(handler.cached) == kept, answer
+
+
+def test_an_entry_whose_program_is_away_is_asked_about_at_every_change(handler):
+    """Its network may be another one by then, so that no change would be about the entry's own."""
+    learn(handler, 1)
+    handler.mark_all_stale()
+    handler.switch.answer = UNPROGRAMMED[0]
+    handler.revalidate_some()
+    handler.switch.answer = replace(OFFLOADED, vni=9, metadata=frozenset({0, 9}))
+    handler.revalidate([Change(vni=9, dst=IPv4Network("10.0.0.77"))])
+    assert kinds(handler) == [Kind.OFFLOAD]
+
+
+def test_what_a_switch_did_not_answer_about_is_asked_about_later(handler):
+    learn(handler, 3)
+    handler.switch.answer = SwitchError("busy")
+    handler.revalidate([Change(vni=7)])
+    assert (kinds(handler), handler.stale) == ([Kind.ROUTE] * 3, 3)
+    handler.switch.answer = OFFLOADED
+    handler.revalidate([Change(vni=8)])
+    assert (kinds(handler), handler.stale) == ([Kind.OFFLOAD] * 3, 0)
 
 
 def test_a_flow_that_is_not_ours_changes_entries(handler):
@@ -81,7 +121,7 @@ def test_what_went_each_way_stays_apart_when_the_answer_changes(handler):
         handler.switch.answer = answer
         handler.revalidate([Change()])
     carry(handler, 20, 2000)
-    rows = accounts.flows(handler.table, handler, {}.get)
+    rows = accounts.flows(handler.table, handler, {}.get, {}.get)
     assert [(row["kind"], row["via"], row["now"], row["packets"], row["bytes"]) for row in rows] == [
         ("route", "172.16.0.2", False, 10, 1000),
         ("offload", "172.16.0.9", False, 5, 500),
@@ -259,7 +299,7 @@ def test_only_an_answer_that_changed_is_reported_to_the_owner(handler):
 def test_a_change_that_concerns_no_entry_asks_nothing(handler):
     learn(handler, 1)
     asked = handler.traces
-    handler.revalidate([Change(vni=8)])
+    handler.revalidate([Change(vni=8), Change(tun_id=7), Change(in_port=OFPORT + 1)])
     handler.revalidate([])
     assert (handler.traces, handler.revalidations) == (asked, 0)
 

@@ -16,8 +16,11 @@ import pytest
 from scapy.utils import RawPcapNgReader, rdpcap
 
 from hoverboard.contract.errors import RunError
-from hoverboard.fastpath.elements.capture import capture_received
-from hoverboard.fastpath.memory import control, ports
+from hoverboard.contract.openflow.flow_names import FlowNames, rule_number
+from hoverboard.contract.openflow.tables import Kind, cookie
+from hoverboard.fastpath.elements.capture import capture_dropped, capture_received
+from hoverboard.fastpath.memory import control, entries, ports, reasons
+from hoverboard.fastpath.memory import packets as words
 from hoverboard.fastpath.memory.arrays import allocate
 from hoverboard.host.telemetry.capture import Answers, Capture
 from hoverboard.host.telemetry.inspection import Inspection
@@ -27,6 +30,8 @@ from hoverboard.testing.memory_host import VM, MemoryHost
 from tests.unit.hoverboard.packets import UDP, Ether, Raw, frame
 
 START = 1_000_003.0
+FIREWALL_EGRESS = reasons.NAMES.index("firewall-egress")
+NAMES = FlowNames({7: "blue"}, [(7, "http")])
 
 
 def blocks(data: bytes):
@@ -125,9 +130,25 @@ class TestAnswers:
         assert (answers.lost, answers.take()) == (0, [])
 
 
+class ControlThread:
+    """The control thread of a capture: whether it has packets in hand, and the cookies of entries."""
+
+    def __init__(self):
+        self.unsettled = False
+        self.cookies = {}
+
+    def cookie_of(self, row):
+        return self.cookies.get(row, 0)
+
+
+@pytest.fixture
+def control_thread():
+    return ControlThread()
+
+
 class TestCapture:
     @pytest.fixture
-    def capturing(self, host, answers, tmp_path):
+    def capturing(self, host, answers, control_thread, tmp_path):
         """start(count) -> (capture, our end of its stop_socket, path); all are ended at the end."""
         host.reset()
         made = []
@@ -137,8 +158,8 @@ class TestCapture:
             path = tmp_path / "capture.pcapng"
             fd = os.open(path, os.O_WRONLY | os.O_CREAT) if output is None else output
             capture = Capture(
-                host.datapath.memories, answers, "h1", ports or {VM: "blue-1"}, snap=256, count=count,
-                output=fd, stop_socket=theirs, on_end=lambda: None,
+                host.datapath.memories, answers, "h1", ports or {VM: "blue-1"}, drops=control_thread, names=NAMES,
+                snap=256, count=count, output=fd, stop_socket=theirs, on_end=lambda: None,
             )  # fmt: skip
             capture.start()
             made.append((capture, ours))
@@ -175,6 +196,45 @@ class TestCapture:
         assert [bytes(packet) for packet in rdpcap(str(path))] == [frame(), frame(UDP() / Raw(b"answer"))]
         assert isinstance(rdpcap(str(path))[0], Ether)
 
+    def test_a_dropped_packet_is_there_once_with_reason_and_rule(self, host, answers, control_thread, capturing):
+        control_thread.unsettled = True  # a drop may come, however slow this machine is
+        control_thread.cookies[5] = cookie(Kind.DROP_FIREWALL_EGRESS, 7, rule_number("http"))
+        _capture, ours, path = capturing()
+        self.receive(host, frame(), frame(UDP(dport=9)))
+        m = host.egress
+        m.packets[m.batch[0], words.INDEX] = 5
+        m.packets[m.batch[1], words.INDEX] = 6
+        before = m.entries[5:7].copy()
+        m.entries[5, 0], m.entries[5, 1], m.entries[6, 0] = entries.ACT_DROP, FIREWALL_EGRESS, entries.ACT_TUNNEL
+        capture_dropped(m, 2)
+        m.entries[5:7] = before
+        # The control thread drops what makes no entry, with a reason of its own.
+        self.receive(host, frame(UDP(dport=10)))
+        answers.dropped(VM, frame(UDP(dport=10)), "arp-not-gateway", cookie(Kind.DROP_ARP_NOT_GATEWAY))
+        answers.dropped(ports.UPLINK, frame(), "vlan", 0)
+        ours.shutdown(socket.SHUT_WR)
+        assert self.summary(ours)["packets"] == 3
+        with RawPcapNgReader(str(path)) as reader:
+            assert [(data, meta.ifname, meta.comments) for data, meta in reader] == [
+                (frame(), b"blue-1", [b"dropped: firewall-egress (denied by rule http of blue)"]),
+                (frame(UDP(dport=9)), b"blue-1", None),
+                (frame(UDP(dport=10)), b"blue-1", [b"dropped: arp-not-gateway (only the gateway answers ARP)"]),
+            ]
+
+    def test_count_counts_a_dropped_packet_once(self, host, control_thread, capturing):
+        control_thread.unsettled = True
+        _capture, ours, path = capturing(count=2)
+        for number in range(2):
+            self.receive(host, frame(UDP(dport=number)))
+            m = host.egress
+            m.packets[m.batch[0], words.INDEX] = 5
+            before = m.entries[5].copy()
+            m.entries[5, 0], m.entries[5, 1] = entries.ACT_DROP, FIREWALL_EGRESS
+            capture_dropped(m, 1)
+            m.entries[5] = before
+        assert self.summary(ours)["packets"] == 2
+        assert [packet[UDP].dport for packet in rdpcap(str(path))] == [0, 1]
+
     def test_a_reader_that_has_gone_ends_it_with_a_word(self, host, capturing):
         reader, writer = os.pipe()
         os.close(reader)
@@ -194,7 +254,7 @@ class TestInspection:
         """The inspection of a host, without the engines' threads."""
         host.reset()
         datapath = SimpleNamespace(memories=host.datapath.memories, set_debug=lambda debug: None)
-        inspection = Inspection(datapath, answers, "h1", lambda: {"blue-1": (VM,)})
+        inspection = Inspection(datapath, answers, "h1", lambda: {"blue-1": (VM,)}, ControlThread())
         yield inspection
         inspection.close()
 

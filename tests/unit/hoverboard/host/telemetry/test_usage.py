@@ -114,7 +114,11 @@ def test_only_bytes_or_only_packets_are_news_too(handler):
 
 
 ENTRY = KnownEntry("", ROUTED, OFPORT, SRC, DST, 17)
-ROW = {"vni": 7, "src": "10.0.0.2", "dst": "10.0.0.3", "proto": 17, "kind": "route", "via": str(REMOTE), "from": "vm"}
+KEY = (OFPORT << 48 | 0x0800 << 32 | 17 << 24, 0, 0, 0, 0, 0, 0, 0)
+ROW = {
+    "vni": 7, "src": "10.0.0.2", "dst": "10.0.0.3", "proto": 17, "ports": None, "sender": "blue-1", "more": None,
+    "cookie": "0x6000007000000", "kind": "route", "via": str(REMOTE), "from": "vm",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -122,18 +126,18 @@ ROW = {"vni": 7, "src": "10.0.0.2", "dst": "10.0.0.3", "proto": 17, "kind": "rou
     [
         ({}, {}),
         ({"in_port": TUNNEL_PORT}, {"from": "tunnel"}),
-        ({"src": None, "dst": None}, {"src": None, "dst": None}),
+        ({"src": None, "dst": None}, {"src": None, "dst": None, "proto": None}),
         ({"verdict": LOCAL_FLOW}, {"via": "blue-2"}),
-        ({"verdict": replace(ROUTED, vni=0, tun_id=9)}, {"vni": 9}),
-        ({"verdict": replace(LOCAL_FLOW, vni=6)}, {"vni": 6, "via": "blue-2"}),
-        ({"verdict": SPOOFED}, {"kind": "drop-spoofed", "via": None}),
-        ({"verdict": replace(SPOOFED, kind=None)}, {"kind": None, "via": None}),
-        ({"verdict": replace(ROUTED, kind=Kind.TO_HOVERBOARD)}, {"kind": "to-hoverboard"}),
-        ({"verdict": LOCAL_FLOW, "dropped": "dos-blocked"}, {"kind": "drop-dos-blocked", "via": None}),
+        ({"verdict": replace(ROUTED, vni=0, tun_id=9)}, {"vni": 9, "cookie": "0x6000000000000"}),
+        ({"verdict": replace(LOCAL_FLOW, vni=6)}, {"vni": 6, "via": "blue-2", "cookie": "0x6000006000000"}),
+        ({"verdict": SPOOFED}, {"kind": "drop-spoofed", "via": None, "cookie": "0x102000007000000"}),
+        ({"verdict": replace(SPOOFED, kind=None)}, {"kind": None, "via": None, "cookie": None}),
+        ({"verdict": replace(ROUTED, kind=Kind.TO_HOVERBOARD)}, {"kind": "to-hoverboard", "cookie": "0x8000007000000"}),
+        ({"verdict": LOCAL_FLOW, "dropped": "dos-blocked"}, {"kind": "drop-dos-blocked", "via": None, "cookie": None}),
     ],
 )
 def test_an_entry_in_words(changed, row):
-    assert usage.describe(replace(ENTRY, **changed), "blue-2") == {**ROW, **row}
+    assert usage.describe(KEY, replace(ENTRY, **changed), "blue-2", "blue-1") == {**ROW, **row}
 
 
 def test_a_flow_has_a_row_for_each_way_that_it_led(handler):
@@ -144,7 +148,7 @@ def test_a_flow_has_a_row_for_each_way_that_it_led(handler):
     handler.revalidate([Change()])
     carry(handler, 1, 100)
     names = {PORT + 1: "blue-2"}
-    rows = usage.flows(handler.table, handler, names.get)
+    rows = usage.flows(handler.table, handler, names.get, {OFPORT: "blue-1"}.get)
     assert [(row["kind"], row["via"], row["now"], row["packets"], row["bytes"]) for row in rows] == [
         ("route", "blue-2", False, 4, 400), ("offload", "172.16.0.9", True, 1, 100),
     ]  # fmt: skip
@@ -156,11 +160,11 @@ def test_counters_are_sums_over_ports_and_engines(handler):
         memory.port_stats[2] = [factor, 2 * factor, 3 * factor, 4 * factor]
         memory.port_stats[3] = [factor, 0, 0, 0]
         memory.drops[reasons.NAMES.index("vlan")] = factor
-    handler.drops.update({"vlan": 5, "spoofed": 2})
+    handler.drops.by_reason.update({"vlan": 5, "spoofed": 2})
     handler.misses = 9
     assert usage.counters(handler.datapath.memories, handler) == {
         "rx_packets": 22, "rx_bytes": 22, "tx_packets": 33, "tx_bytes": 44, "misses": 9,
-        "drops": {"vlan": 16, "spoofed": 2},
+        "drops": {"vlan": 16, "spoofed": 2}, "drops_by_flow": {},
     }  # fmt: skip
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from topologies.processes import netns
+from topologies.namespaces import netns
 
 _HEADER, _LINK = struct.Struct("=IHHII"), struct.Struct("=BxHiII")
 NEWLINK, NAME, ALIAS = 16, 3, 20

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from hoverboard.contract.errors import HoverboardError
-from topologies.emulation.link_events import LinkEvent
+from topologies.guests.link_events import LinkEvent
 
 _log = logging.getLogger(__name__)
 IPV6_MIN_MTU = 1280  # RFC 8200, section 5: the kernel has no IPv6 on a link with less

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hoverboard.contract.errors import MachineError
-from topologies.processes import namespaces
+from topologies.namespaces import entering
 
 _NO_PID = (1 << 22) + 1  # above the highest pid there can be
 
@@ -24,16 +24,16 @@ def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_command_enters_all_namespaces_of_a_node(tools: Path) -> None:
-    assert namespaces.entering(7) == ["nsenter", "--target", "7", "--uts", "mnexec", "-a", "7"]
-    assert namespaces.entering(7, detached=True)[-2:] == ["-da", "7"]
-    assert namespaces.entering(7)[:4] == namespaces.entering_uts(7)
+    assert entering.entering(7) == ["nsenter", "--target", "7", "--uts", "mnexec", "-a", "7"]
+    assert entering.entering(7, detached=True)[-2:] == ["-da", "7"]
+    assert entering.entering(7)[:4] == entering.entering_uts(7)
 
 
 @pytest.mark.parametrize(("tool", "package"), [("mnexec", "mininet"), ("nsenter", "util-linux")])
 def test_a_missing_tool_is_told_with_its_package(tools: Path, tool: str, package: str) -> None:
     (tools / tool).unlink()
     with pytest.raises(MachineError, match=f"{tool} is not installed") as caught:
-        namespaces.entering(7)
+        entering.entering(7)
     assert caught.value.next_step == f"apt-get install {package}"
 
 
@@ -42,18 +42,18 @@ def test_nothing_is_mounted_in_our_own_mount_namespace(tmp_path: Path) -> None:
     target.write_text("the machine's")
     source.write_text("a node's")
     with pytest.raises(MachineError, match="no mount namespace of its own"):
-        namespaces.bind_files(os.getpid(), {target: source})
+        entering.bind_files(os.getpid(), {target: source})
     assert target.read_text() == "the machine's"
 
 
 def test_nothing_is_mounted_for_a_process_that_has_ended(tmp_path: Path) -> None:
     with pytest.raises(MachineError, match="has ended"):
-        namespaces.bind_files(_NO_PID, {tmp_path: tmp_path})
+        entering.bind_files(_NO_PID, {tmp_path: tmp_path})
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may make a namespace for a host name")
 def test_the_machine_keeps_its_host_name_when_there_is_no_namespace() -> None:
     before = socket.gethostname()
-    with pytest.raises(MachineError, match="namespace for the host name"), namespaces.host_name("other"):
+    with pytest.raises(MachineError, match="namespace for the host name"), entering.host_name("other"):
         pass
     assert socket.gethostname() == before

@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 
 from topologies.changes import placement
-from topologies.emulation import guest_files
-from topologies.emulation.guest_files import GuestFiles, network_hosts, nsswitch, underlay_hosts
-from topologies.processes import namespaces
+from topologies.guests import guest_files
+from topologies.guests.guest_files import GuestFiles, network_hosts, nsswitch, underlay_hosts
 from topologies.spec import schema
 from topologies.spec.topology import Topology
 
@@ -53,7 +52,7 @@ def binds(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[int, dict[Pat
                 found[pid][target] = tmp_path / f"{pid}-{target.name}"
                 os.link(source, found[pid][target])
 
-    monkeypatch.setattr(namespaces, "bind_files", bind)
+    monkeypatch.setattr(entering, "bind_files", bind)
     return found
 
 

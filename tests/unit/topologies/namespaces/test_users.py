@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from hoverboard.contract.errors import InputError
-from topologies.processes.users import as_user
+from topologies.namespaces.users import as_user
 
 _STUDENT = SimpleNamespace(pw_name="student", pw_uid=1001, pw_gid=1002)
 

@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from topologies.processes import namespaces
+from topologies.namespaces import entering
 from topologies.spec.topology import FABRIC, NetworkSpec, ServerSpec, Topology
 
 HOSTS, HOSTNAME = Path("/etc/hosts"), Path("/etc/hostname")
@@ -103,7 +103,7 @@ class GuestFiles:
         _write(own, f"{name}\n")
         hosts = self._directory / _UNDERLAY if network is None else self._network(network)
         try:
-            namespaces.bind_files(pid, self._binds(hosts, own))
+            entering.bind_files(pid, self._binds(hosts, own))
         finally:
             own.unlink()  # the node keeps it
 

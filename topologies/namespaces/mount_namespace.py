@@ -1,6 +1,6 @@
 """Works in the mount namespace of a node: binds files and directories there, where no other process sees them.
 
-A mount namespace of a node propagates nothing (`mnexec -n`), so that the machine's own files stay as they are.
+Nothing is mounted in the machine's own namespace, and no mount spreads to it: the machine's files stay as they are.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from typing import TypeVar
 from hoverboard.contract.errors import MachineError
 
 _CLONE_FS, _CLONE_NEWNS = 0x200, 0x20000  # linux/sched.h
-_MS_BIND, _MS_REC = 0x1000, 0x4000  # linux/mount.h
+# linux/mount.h
+_MS_BIND, _MS_REC, _MS_PRIVATE = 0x1000, 0x4000, 1 << 18
+_MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_REMOUNT = 1, 2, 4, 8, 32
 
 _libc = ctypes.CDLL(None, use_errno=True)
 R = TypeVar("R")
@@ -28,31 +30,52 @@ def run_inside(pid: int, work: Callable[[], R]) -> R:
     A new thread does it, and ends then. The kernel lets no thread enter that shares its root directory with others.
 
     Raises:
-        MachineError: the namespace cannot be entered.
+        MachineError: the process is gone, its namespace is our own, or cannot be entered.
     """
 
     def enter_and_work() -> R:
-        target = os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
         try:
+            target = os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise MachineError(
+                "the process that keeps the namespaces of a node has ended", where=f"pid {pid}",
+                next_step="see `hoverboard status`",
+            ) from error  # fmt: skip
+        try:
+            if os.path.samestat(os.fstat(target), os.stat("/proc/thread-self/ns/mnt")):
+                raise MachineError(
+                    "a node has no mount namespace of its own: nothing is mounted", where=f"pid {pid}",
+                    next_step="check that `mnexec -n true` works on this machine",
+                )  # fmt: skip
             _check(_libc.unshare(_CLONE_FS), "enter a mount namespace")
             _check(_libc.setns(target, _CLONE_NEWNS), "enter a mount namespace")
         finally:
             os.close(target)
+        # mnexec has done this, but only prints a line when it fails.
+        _check(_mount(None, Path("/"), _MS_REC | _MS_PRIVATE), "keep mounts in a namespace")
         return work()
 
     with ThreadPoolExecutor(1, thread_name_prefix="mounts") as thread:
         return thread.submit(enter_and_work).result()
 
 
-def bind(source: str | Path, target: str | Path) -> None:
+def bind(source: str | Path, target: str | Path, *, read_only: bool = False) -> None:
     """Show `source` at `target`, with what is mounted below it; both are files, or both are directories.
+
+    Args:
+        source: the file or directory. Its content may change later, and its name may be removed.
+        target: where it is shown.
+        read_only: it cannot be written to at `target`.
 
     Raises:
         MachineError: the kernel rejects it.
         FileNotFoundError: `source` is gone.
     """
-    done = _libc.mount(os.fsencode(source), os.fsencode(target), None, ctypes.c_ulong(_MS_BIND | _MS_REC), None)
-    _check(done, f"show {source} at {target}")
+    _check(_mount(source, target, _MS_BIND | _MS_REC), f"show {source} at {target}")
+    if read_only:
+        kept = os.statvfs(target).f_flag & (_MS_NOSUID | _MS_NODEV | _MS_NOEXEC)
+        flags = _MS_BIND | _MS_REMOUNT | _MS_RDONLY | kept
+        _check(_mount(None, target, flags), f"make {target} read-only")
 
 
 def cover(directory: Path) -> None:
@@ -65,8 +88,7 @@ def cover(directory: Path) -> None:
     """
     covered = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        done = _libc.mount(b"tmpfs", os.fsencode(directory), b"tmpfs", ctypes.c_ulong(0), b"mode=755")
-        _check(done, f"make a directory in memory at {directory}")
+        _check(_mount("tmpfs", directory, 0, b"tmpfs", b"mode=755"), f"make a directory in memory at {directory}")
         with os.scandir(covered) as entries:
             for entry in entries:
                 _show_again(covered, entry, directory / entry.name)
@@ -87,6 +109,13 @@ def _show_again(covered: int, entry: os.DirEntry[str], place: Path) -> None:
         bind(f"/proc/thread-self/fd/{covered}/{entry.name}", place)
     except FileNotFoundError:  # removed meanwhile
         place.rmdir() if place.is_dir() else place.unlink()
+
+
+def _mount(
+    source: str | Path | None, target: str | Path, flags: int, kind: bytes | None = None, data: bytes | None = None
+) -> int:
+    place = None if source is None else os.fsencode(source)
+    return int(_libc.mount(place, os.fsencode(target), kind, ctypes.c_ulong(flags), data))
 
 
 def _check(code: int, what: str) -> None:

@@ -7,7 +7,7 @@ import struct
 from hypothesis import given
 from hypothesis import strategies as st
 
-from topologies.emulation.link_events import LinkEvent, link_events
+from topologies.guests.link_events import LinkEvent, link_events
 
 NEWLINK, DELLINK, NAME, MTU, UP = 16, 17, 3, 4, 1
 _HEADER, _LINK, _ATTRIBUTE = struct.Struct("=IHHII"), struct.Struct("=BxHiII"), struct.Struct("=HH")

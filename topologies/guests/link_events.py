@@ -17,7 +17,7 @@ import threading
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from topologies.processes.netns import entered
+from topologies.namespaces.netns import entered
 
 # linux/netlink.h, linux/rtnetlink.h, linux/net_namespace.h, linux/if_link.h
 _SO_RCVBUFFORCE = 33  # asm-generic/socket.h

@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from topologies.emulation.guest_requests import GuestRequests
+from topologies.guests.guest_requests import GuestRequests
 
 MAC, INDEX = "06:07:0a:00:00:02", 2
 

@@ -1,7 +1,6 @@
 """Host names of nodes, files that only a node sees, and the command that enters all namespaces of a node.
 
-A node has a network, a mount and a UTS namespace of its own. Nothing here changes the machine's own host name or files:
-each function checks first that it is in a namespace of a node.
+A node has a network, a mount and a UTS namespace of its own. Nothing here changes the machine's own host name or files.
 """
 
 from __future__ import annotations
@@ -10,16 +9,14 @@ import contextlib
 import ctypes
 import os
 import socket
-import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from hoverboard import programs
 from hoverboard.contract.errors import MachineError
+from topologies.namespaces import mount_namespace
 
-# linux/sched.h, linux/mount.h
-_CLONE_FS, _CLONE_NEWNS, _CLONE_NEWUTS = 0x200, 0x20000, 0x4000000
-_RDONLY, _NOSUID, _NODEV, _NOEXEC, _REMOUNT, _BIND, _REC, _PRIVATE = 1, 2, 4, 8, 32, 4096, 16384, 1 << 18
+_CLONE_NEWUTS = 0x4000000  # linux/sched.h
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -80,57 +77,13 @@ def bind_files(pid: int, files: Mapping[Path, Path]) -> None:
     Raises:
         MachineError: the process is gone, has the same mount namespace as we, or the kernel rejects a mount.
     """
-    failures: list[BaseException] = []
 
-    def work() -> None:
-        try:
-            _enter_mounts(pid)
-            for target, source in files.items():
-                if target.exists():
-                    _bind(target, source)
-        except BaseException as error:
-            failures.append(error)
+    def show() -> None:
+        for target, source in files.items():
+            if target.exists():
+                mount_namespace.bind(source, target, read_only=True)
 
-    # A thread of its own: it cannot come back, because its working directory is another one in there.
-    thread = threading.Thread(target=work, name="bind")
-    thread.start()
-    thread.join()
-    if failures:
-        raise failures[0]
-
-
-def _enter_mounts(pid: int) -> None:
-    try:
-        target = os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError as error:
-        raise MachineError(
-            "the process that keeps the namespaces of a node has ended", where=f"pid {pid}",
-            next_step="see `hoverboard status`",
-        ) from error  # fmt: skip
-    try:
-        if os.path.samestat(os.fstat(target), os.stat("/proc/thread-self/ns/mnt")):
-            raise MachineError(
-                "a node has no mount namespace of its own: no file is changed", where=f"pid {pid}",
-                next_step="check that `mnexec -n true` works on this machine",
-            )  # fmt: skip
-        # The kernel lets a thread change its mount namespace once it shares no working directory with others.
-        _check(_libc.unshare(_CLONE_FS), "cannot separate a thread")
-        _check(_libc.setns(target, _CLONE_NEWNS), "cannot enter a mount namespace")
-    finally:
-        os.close(target)
-    # What is mounted here stays here. mnexec has done this already, and only prints a line when it fails.
-    _mount(None, "/", _REC | _PRIVATE)
-
-
-def _bind(target: Path, source: Path) -> None:
-    _mount(str(source), str(target), _BIND)
-    kept = os.statvfs(target).f_flag & (_NOSUID | _NODEV | _NOEXEC)
-    _mount(None, str(target), _BIND | _REMOUNT | _RDONLY | kept)
-
-
-def _mount(source: str | None, target: str, flags: int) -> None:
-    place = None if source is None else os.fsencode(source)
-    _check(_libc.mount(place, os.fsencode(target), None, flags, None), f"cannot mount on {target}")
+    mount_namespace.run_inside(pid, show)
 
 
 def _check(result: int, what: str) -> None:

@@ -10,8 +10,8 @@ import pytest
 
 from hoverboard.contract.errors import MachineError
 from tests.waiting import until
-from topologies.emulation.guest_agent import Guest, GuestAgent
-from topologies.emulation.link_events import LinkEvent
+from topologies.guests.guest_agent import Guest, GuestAgent
+from topologies.guests.link_events import LinkEvent
 
 ETH0, PID = 2, 77
 V4, V6 = b"ipv4", b"ipv6"

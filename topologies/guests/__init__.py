@@ -1,0 +1,1 @@
+"""VMs seen from inside: names, addresses, routes and the CPU time of the guest."""

@@ -1,0 +1,1 @@
+"""The namespaces of nodes: entering them, host names, mounts, users."""
