@@ -1,15 +1,16 @@
 """Checks of VM hosts with `program: external`: an OpenFlow controller of the user programs their switch.
 
 Firewalls and stages are enforced by our own flows and processes. A file that asks for them on such a host is rejected.
+The notes for `up` are here as well: keys that mean less on some hosts than people may expect.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from hoverboard.contract.generations import facts
-from topologies.spec.topology import ServerSpec, Topology
+from topologies.spec.topology import MOST_EGRESS, MOST_INGRESS, ServerSpec, Topology
 from topologies.spec.yaml_reader import Path
 
 if TYPE_CHECKING:
@@ -59,10 +60,27 @@ def _may_use(vms: object, external: Sequence[str]) -> bool:
 
 
 def notes(topology: Topology) -> list[str]:
-    """Messages for `up`, one per external host with a slow path: there its program cannot use every kind of flow."""
+    """Messages for `up`: external hosts with a slow path, and keys of engines where no node has engines.
+
+    On an external host with a slow path, the program cannot use every kind of flow.
+    """
     engines = [host for host in topology.external if facts(host.dataplane).carrier != "switch"]
-    return [
+    return [*_without_engines(topology)] + [
         f"host {host.name} is programmed by {host.controller}, on dataplane {host.dataplane}. A packet passes only if "
         "its flow can become a flow-table entry; others are dropped as `uncacheable` (docs/external.md)"
         for host in engines
     ]
+
+
+def _without_engines(topology: Topology) -> Iterator[str]:
+    """A note for each key that is about the engines, if no host and no Hoverboard has engines."""
+    if any(facts(server.dataplane).carrier == "engines" for server in topology.servers):
+        return
+    usual = (MOST_EGRESS, MOST_INGRESS)
+    given = {
+        "batch": any(server.batch != usual for server in topology.servers),
+        "vm_priority": not topology.vm_priority,
+        "scheduling": topology.scheduling != "adaptive",
+    }
+    for key in (key for key, is_given in given.items() if is_given):
+        yield f"`{key}` is about the engines of fastpath and fastpath-vmm. No node has engines, so it changes nothing."

@@ -256,13 +256,13 @@ def keys_at(path: tuple[str | int, ...]) -> type[BaseModel]:
     keys: type[BaseModel] = TopologyKeys
     for part in path:
         if isinstance(part, str):
-            keys = next(_models(keys.model_fields[part].annotation))
+            keys = next(models_in(keys.model_fields[part].annotation))
     return keys
 
 
-def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+def models_in(annotation: Any) -> Iterator[type[BaseModel]]:
     """The models of keys in a type such as `list[VMKeys] | int`."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
     for part in get_args(annotation):
-        yield from _models(part)
+        yield from models_in(part)

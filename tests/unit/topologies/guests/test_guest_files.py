@@ -12,6 +12,7 @@ import pytest
 from topologies.changes import placement
 from topologies.guests import guest_files
 from topologies.guests.guest_files import GuestFiles, network_hosts, nsswitch, underlay_hosts
+from topologies.namespaces import entering
 from topologies.spec import schema
 from topologies.spec.topology import Topology
 
