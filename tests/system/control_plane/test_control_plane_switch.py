@@ -152,10 +152,10 @@ def guarded(vni: int = 7, hoverboard: bool = False) -> list[Flow]:
         *pipeline.link_flows(vni, guarded=True),
         *policy.firewall_policy_flows(vni, "deny", "allow", [IPv4Address("10.0.0.1")], ipv6=True),
         *policy.firewall_rule_flows(
-            vni, "ingress", "allow", 1000, targets=[macs["b"]],
+            "web", vni, "ingress", "allow", 1000, targets=[macs["b"]],
             prefixes=[IPv4Network("10.0.0.0/25"), IPv6Network("fd00:7::/64")], **web,
         ),
-        *policy.firewall_rule_flows(vni, "egress", "deny", 5, targets=None, prefixes=[IPv4Network(one)], **web),
+        *policy.firewall_rule_flows("no", vni, "egress", "deny", 5, targets=None, prefixes=[IPv4Network(one)], **web),
         *policy.backend_flows(
             vni, shared, "any", buckets, {"a": (100, macs["a"]), "b": (101, macs["b"])}, guarded=True
         ),

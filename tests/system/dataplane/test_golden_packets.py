@@ -15,7 +15,7 @@ import pytest
 from hoverboard.contract.encapsulation import underlay_mac
 from hoverboard.contract.openflow.pipeline import TUNNEL_PORT, Kind, cookie, drop_reason
 from hoverboard.contract.packets import mac_text
-from hoverboard.vswitch.counters import parse_drops
+from hoverboard.vswitch.counters import drops_by_reason, parse_drops
 from hoverboard.vswitch.ovs import PHYSICAL_BRIDGE, Ovs
 from tests.golden_packets import Golden, read_all, unwrapped
 from tests.system.dataplane.dataplane_rig import Wire, node_status, ofctl, wires
@@ -136,7 +136,7 @@ def test_what_comes_out_of_open_vswitch(
     wanted = golden.out
     if wanted is None:
         until(
-            lambda: parse_drops(ofctl(bed, "h1", "dump-flows")).get(str(golden.drop), 0) >= 1,
+            lambda: drops_by_reason(parse_drops(ofctl(bed, "h1", "dump-flows"))).get(str(golden.drop), 0) >= 1,
             5.0, f"{golden.drop} is not counted",
         )  # fmt: skip
         listen()

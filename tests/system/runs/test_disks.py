@@ -35,7 +35,7 @@ def apart(script: str, **environment: str) -> subprocess.CompletedProcess[str]:
 def test_a_state_directory_without_space_is_told_before_the_start(small: Path, tiny: Path, run_name: str) -> None:
     for detach in ("--detach", ""):
         done = apart(
-            f"mount -t tmpfs -o size=100k none {small} && $HB up {tiny} --run {run_name} {detach}; code=$?;"
+            f"mount -t tmpfs -o mode=755,size=100k none {small} && $HB up {tiny} --run {run_name} {detach}; code=$?;"
             f" ls -A {small}; exit $code", HOVERBOARD_STATE_DIR=str(small),
         )  # fmt: skip
         assert (done.returncode, done.stdout) == (4, ""), done.stderr
@@ -60,7 +60,7 @@ def test_a_state_directory_that_fills_up_while_a_run_starts_is_told_as_such(
 ) -> None:
     (tmp_path / "full.py").write_text(FULL)
     done = apart(
-        f"mount -t tmpfs -o size={kib}k none {small} && {sys.executable} {tmp_path}/full.py {tiny} {run_name};"
+        f"mount -t tmpfs -o mode=755,size={kib}k none {small} && {sys.executable} {tmp_path}/full.py {tiny} {run_name};"
         f" find {small} -mindepth 1 -not -path '*/.failed*'",
         HOVERBOARD_STATE_DIR=str(small), PYTHONPATH=os.pathsep.join(sys.path),
     )  # fmt: skip
@@ -73,7 +73,7 @@ def test_a_state_directory_that_fills_up_while_a_run_starts_is_told_as_such(
 def test_a_read_only_state_directory_is_told(small: Path, tiny: Path, run_name: str) -> None:
     for detach in ("--detach", ""):
         done = apart(
-            f"mount -t tmpfs -o ro none {small} && $HB up {tiny} --run {run_name} {detach}",
+            f"mount -t tmpfs -o mode=755,ro none {small} && $HB up {tiny} --run {run_name} {detach}",
             HOVERBOARD_STATE_DIR=str(small),
         )  # fmt: skip
         assert done.returncode == 4, done.stderr
