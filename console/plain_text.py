@@ -60,7 +60,8 @@ class PlainStream(io.TextIOBase):
 
     @override
     def isatty(self) -> bool:
-        return self.below.isatty()
+        """False: a library that writes here must use no colors, since they would be shown as escapes."""
+        return False
 
     @override
     def close(self) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
+import select
 import signal
 import sys
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from hoverboard.contract.plugins import FileNotRunError, without_running_files
 from hoverboard.safe_files import caller
 
 _NOBODY = 65534
+_DONE = b"done"  # the child's word that the check came to its end
 _SECONDS = 60  # a file that runs longer when it is imported is wrong
 _KEPT = ("LANG", "LC_ALL", "LC_CTYPE", "PATH", "TERM", "COLUMNS", "NO_COLOR", "HOVERBOARD_DEBUG")
 
@@ -64,30 +66,52 @@ def in_child(check: Callable[[], object], uid: int, gid: int) -> int:
     """
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
-    child = os.fork()
-    if child == 0:
-        code = 70
+    done, at_end = os.pipe()
+    with guard.ended_by_signals():
+        child = os.fork()
+        if child == 0:
+            code = 70
+            try:
+                os.close(done)
+                _become(uid, gid)
+                code = _code_of(check)
+                sys.stdout.flush()
+                os.write(at_end, _DONE)
+            finally:
+                os._exit(code)  # nothing of the parent's ends twice
         try:
-            _become(uid, gid)
-            code = _code_of(check)
-            sys.stdout.flush()
+            os.close(at_end)
+            ended = _wait(done)
+        except BaseException:  # Ctrl-C or SIGTERM: the child has no terminal of its own
+            _kill(child)
+            raise
         finally:
-            os._exit(code)  # nothing of the parent's ends twice
-    try:
-        _, status = os.waitpid(child, 0)
-    except BaseException:  # Ctrl-C: the child has no terminal of its own
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-        raise
-    code = os.waitstatus_to_exitcode(status)
-    if code < 0:
-        late = -code == signal.SIGALRM
+            os.close(done)
+    if ended is None:
+        _kill(child)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) if ended is not None else 0
+    if ended != _DONE:
         raise MachineError(
-            f"the check did not end within {_SECONDS} s" if late else f"signal {-code} ended the check",
+            f"the check did not end within {_SECONDS} s" if ended is None else f"a file ended the check (code {code})",
             where="a file of the topology",
             next_step="a file of a stage, model or policy defines a class, and does nothing else when it is imported",
         )
     return code
+
+
+def _wait(done: int) -> bytes | None:
+    """The child's last word, empty if it ended without one; None: the time is over."""
+    ready, _, _ = select.select([done], [], [], _SECONDS)
+    return os.read(done, len(_DONE)) if ready else None
+
+
+def _kill(child: int) -> None:
+    """End the child and what it started in its session; a file may have switched off its own alarm."""
+    for kill in (os.killpg, os.kill):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            kill(child, signal.SIGKILL)
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(child, 0)
 
 
 def _become(uid: int, gid: int) -> None:
@@ -102,7 +126,7 @@ def _become(uid: int, gid: int) -> None:
     with contextlib.suppress(KeyError):
         os.environ["HOME"] = pwd.getpwuid(uid).pw_dir
     sys.dont_write_bytecode = True
-    signal.alarm(_SECONDS)
+    signal.alarm(_SECONDS + 5)  # if the parent is gone by then
 
 
 def _code_of(check: Callable[[], object]) -> int:

@@ -117,6 +117,8 @@ class HoverboardNet(Mininet):
             }
             for intf in server.intfList():
                 server.ports[intf] = numbers.get(intf.link.intf1.node.name, server.ports[intf])
+            # Mininet keeps both directions, and removes an interface by its number.
+            server.intfs = {number: intf for intf, number in server.ports.items()}
 
     def stop(self) -> None:
         """Take everything down."""

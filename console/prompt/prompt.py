@@ -162,7 +162,7 @@ class Prompt(cmd.Cmd):
         self._depth += 1
         try:
             if word == "source":
-                return any(self.onecmd(line) or self._ended() for line in _lines_of(rest))
+                return self._lines(_lines_of(rest))
             begin = time.perf_counter()
             stop = self.onecmd(rest)
             if word == "time":
@@ -170,6 +170,19 @@ class Prompt(cmd.Cmd):
             return stop
         finally:
             self._depth -= 1
+
+    def _lines(self, lines: Sequence[str]) -> bool:
+        """Execute the lines of a file; Ctrl-C ends the command that runs, and with it the file."""
+        for line in lines:
+            before, self.exit_code = self.exit_code, 0
+            stop = self.onecmd(line)
+            interrupted = self.exit_code in (_INTERRUPTED, -signal.SIGINT)
+            self.exit_code = self.exit_code or before
+            if stop or self._ended():
+                return True
+            if interrupted:
+                return False
+        return False
 
     def _command(self, first: str, rest: str) -> int:
         if first in ("help", "?"):

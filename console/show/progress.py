@@ -32,7 +32,7 @@ class PhaseProgress:
     """The phases of a start: a bar per phase with its count and seconds, or a line when the phase ends."""
 
     def __init__(self) -> None:
-        self._tty = sys.stderr.isatty()
+        self._tty = unfiltered(sys.stderr).isatty()
         self._lock = threading.Lock()
         self._tasks: dict[str, Any] = {}
         self._printed: set[str] = set()
@@ -86,7 +86,7 @@ class StepProgress:
     """One bar over named steps of different lengths."""
 
     def __init__(self) -> None:
-        self._tty = sys.stderr.isatty()
+        self._tty = unfiltered(sys.stderr).isatty()
         self._progress: Any = None
         self._task: Any = None
         self._last_step = ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -15,6 +16,7 @@ from experiments.frame.sample_statistics import spread
 from experiments.sweeps import discovery, drawing
 from experiments.sweeps.folder import Folder
 from hoverboard.contract.errors import counted
+from hoverboard.contract.plugins import file_of, user_code
 from hoverboard.safe_files import write_file
 
 REPORT, SUMMARY, VERDICTS = "report.html", "summary.md", "verdicts.json"
@@ -64,13 +66,24 @@ def write(folder: Folder) -> list[ClaimVerdict]:
     experiment = discovery.find(folder.where())
     table, given = folder.table(), parameters_of(experiment, document)
     folder.write_csv()
-    verdicts = experiment.verdicts(table, given)
+    with _told("verdicts()", folder):
+        verdicts = experiment.verdicts(table, given)
     write_file(folder.path, VERDICTS, json.dumps([asdict(one) for one in verdicts], indent=2) + "\n")
-    charts = [one for one in experiment.charts(table, given) if any(len(series.y) for series in one.series)]
+    with _told("charts()", folder):
+        charts = [one for one in experiment.charts(table, given) if any(len(series.y) for series in one.series)]
     drawn = list(_drawn(charts, folder.path / "figures"))
     write_file(folder.path, SUMMARY, _summary(experiment, document, table, verdicts, charts))
     write_file(folder.path, REPORT, _page(experiment, document, table, verdicts, drawn))
     return verdicts
+
+
+def _told(what: str, folder: Folder) -> contextlib.AbstractContextManager[None]:
+    """Tells an error of the block with its line in the user's own file; the measured data stay."""
+    found = file_of(folder.where())
+    if found is None:
+        return contextlib.nullcontext()
+    step = f"correct it, then: hoverboard experiment report {folder.path} --trust-code"
+    return user_code(what, found[0], next_step=step)
 
 
 def _drawn(charts: Sequence[Chart], folder: Path) -> Iterable[dict[str, str]]:

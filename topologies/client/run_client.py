@@ -216,11 +216,11 @@ def down(run: str, *, state: Path | None = None, missing_ok: bool = False) -> No
     directory = RunDirectory.of(run, state)
     if directory.path.exists() and not directory.path.is_dir():
         raise directory.not_a_directory()
+    directory.check_own()  # before anything is removed, and before the ledger is read: it names a holder, who is ended
     if failed_logs.forget(directory) and not directory.path.exists():
         return
     if missing_ok and not directory.path.exists():
         return
-    directory.check_own()  # before the ledger is read: it names a holder, who is ended
     found = lost_runs.marks_of(directory)
     if not found and not _is_of_a_run(directory):
         _remove_empty(directory)

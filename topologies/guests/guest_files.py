@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from topologies.namespaces import entering
-from topologies.spec.topology import FABRIC, NetworkSpec, ServerSpec, Topology
+from topologies.spec.topology import NetworkSpec, ServerSpec, Topology
 
 HOSTS, HOSTNAME = Path("/etc/hosts"), Path("/etc/hostname")
 RESOLV_CONF, NSSWITCH = Path("/etc/resolv.conf"), Path("/etc/nsswitch.conf")
@@ -44,9 +44,8 @@ def network_hosts(network: NetworkSpec) -> str:
 
 
 def underlay_hosts(servers: Iterable[ServerSpec]) -> str:
-    """/etc/hosts of hosts, Hoverboards and the fabric: the underlay addresses."""
-    own = f"127.0.1.1 {FABRIC}\n"  # it has no address
-    return "".join([_LOCALHOST, own, *(f"{server.underlay_ip} {server.name}\n" for server in servers)])
+    """/etc/hosts of hosts, Hoverboards and the fabric: the underlay addresses. The fabric has none."""
+    return "".join([_LOCALHOST, *(f"{server.underlay_ip} {server.name}\n" for server in servers)])
 
 
 def nsswitch(machine: str) -> str:

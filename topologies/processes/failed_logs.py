@@ -45,7 +45,7 @@ def keep(directory: RunDirectory) -> Path | None:
 def forget(directory: RunDirectory) -> bool:
     """Remove the logs of a failed start of this run, if there are any; return whether there were."""
     to = place(directory)
-    if not to.is_dir() or to.is_symlink():
+    if not to.is_dir() or to.is_symlink() or to.parent.is_symlink():
         return False
     shutil.rmtree(to)
     with contextlib.suppress(OSError):  # others are left

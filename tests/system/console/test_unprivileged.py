@@ -120,3 +120,33 @@ def test_a_dry_run_runs_no_file_as_root(open_folder: Path, run_name: str) -> Non
     done = hoverboard("apply", planted, "--run", run_name, "--dry-run")
     assert (done.returncode, f"~ offload policy: built-in -> {open_folder}/planted.py:Mine" in done.stdout) == (0, True)
     assert ran_as(open_folder) == {65534}
+
+
+@pytest.mark.parametrize(
+    ("code", "what"),
+    [
+        ("import os; os._exit(0)", "a file ended the check (code 0)"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "a file ended the check (code -9)"),
+    ],
+)
+def test_a_file_that_ends_the_check_has_not_passed_it(open_folder: Path, code: str, what: str) -> None:
+    file = plant(open_folder, f"{code}\n{POLICY}", KEYS["policy"][1])
+    done = hoverboard("up", file, "--check")
+    assert done.returncode == 4, done.stdout
+    assert what in done.stderr
+
+
+def test_a_file_cannot_switch_the_limit_off(open_folder: Path) -> None:
+    """The parent keeps the time. The limit is 60 s: a shorter one is put into the command here."""
+    stay = "import signal, time\nsignal.alarm(0)\nsignal.signal(signal.SIGALRM, signal.SIG_IGN)\ntime.sleep(100)"
+    file = plant(open_folder, f"{stay}\n{POLICY}", KEYS["policy"][1])
+    code = "import sys; from console import cli, unprivileged; unprivileged._SECONDS = 1; cli.main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "up", str(file), "--check"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 4
+    assert "the check did not end within 1 s" in done.stderr

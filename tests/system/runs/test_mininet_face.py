@@ -198,3 +198,14 @@ def test_ctrl_c_ends_the_command_and_the_node_goes_on(net: HoverboardNet, monkey
     with pytest.raises(KeyboardInterrupt):
         node.cmd("sleep 100")
     assert node.cmd("echo hello") == "hello\r\n"
+
+
+def test_a_vm_comes_and_goes_after_ports_have_their_openflow_numbers(net: HoverboardNet) -> None:
+    """Mininet removes an interface by its number, and knows the numbers in both directions."""
+    net._number_ports()
+    for server in net.switches:
+        assert server.intfs == {number: intf for intf, number in server.ports.items()}
+    net.addVM("blue", "guest", host="h1")
+    net.testbed.remove_vm("guest")
+    net._number_ports()
+    assert "guest" not in {vm.name for vm in net.testbed.topology.vms}

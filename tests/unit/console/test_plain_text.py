@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
+import pty
 import subprocess
 import sys
 import unicodedata
@@ -49,7 +51,7 @@ def test_the_stream_filters_and_is_else_the_stream_below() -> None:
     print(EVIL, file=stream)
     assert controls(below.buffer.getvalue().decode()) == set()  # type: ignore[attr-defined]
     assert stream.write("ab\x1b") == 3
-    assert (stream.encoding, stream.buffer, stream.isatty(), stream.writable()) == ("utf-8", below.buffer, False, True)
+    assert (stream.encoding, stream.buffer, stream.writable()) == ("utf-8", below.buffer, True)
     assert unfiltered(stream) is below
     assert unfiltered(below) is below
     stream.close()
@@ -143,3 +145,21 @@ def test_a_folder_of_results_is_shown_plain(tmp_path: Path) -> None:
         (tmp_path / "a" / "run.json").write_text(json.dumps(document))
         for words in (["compare", "a", "b"], ["report", "a"]):
             assert controls(run("experiment", *words, cwd=tmp_path)) == set()
+
+
+@pytest.mark.parametrize("words", [["--help"], ["up", "--help"], ["vm", "bogus"], ["experiment", "list"]])
+def test_on_a_terminal_nothing_of_ours_is_shown_as_an_escape(words: list[str]) -> None:
+    """Libraries color what they write to a terminal: help, usage errors and tables."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [*COMMAND, *words], stdin=theirs, stdout=theirs, stderr=theirs, env=os.environ | {"TERM": "xterm-256color"}
+    )
+    os.close(theirs)
+    shown = b""
+    with contextlib.suppress(OSError):  # EIO: the other end is closed
+        while chunk := os.read(ours, 1 << 16):
+            shown += chunk
+    os.close(ours)
+    process.wait(60)
+    assert len(shown) > 100
+    assert rb"\x1b" not in shown

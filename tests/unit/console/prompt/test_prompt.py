@@ -157,6 +157,15 @@ def test_source_executes_lines_goes_on_after_an_error_and_ends_at_exit(session: 
     assert session.prompt.exit_code == 2
 
 
+def test_ctrl_c_during_a_line_ends_the_file(session: Session, tmp_path: Path) -> None:
+    file = tmp_path / "lines"
+    file.write_text("blue-1 sleep 20\noffloads\n")
+    session.code = 130
+    assert not session.prompt.onecmd(f"source {file}")
+    assert session.verbs == []
+    assert session.prompt.exit_code == 130
+
+
 def test_files_that_source_one_another_end(
     session: Session, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

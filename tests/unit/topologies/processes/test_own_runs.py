@@ -130,3 +130,22 @@ def test_a_state_directory_may_be_named_from_the_current_directory(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert RunDirectory.of("r", Path("state")).path == tmp_path / "state" / "r"
+
+
+@as_root
+def test_nothing_is_removed_before_the_state_directory_is_known_to_be_ours(tmp_path: Path) -> None:
+    """The logs of failed starts lie beside the runs: a link in their place leads to files of others."""
+    victim = tmp_path / "victim" / "r"
+    victim.mkdir(parents=True)
+    (victim / "file").touch()
+    state = tmp_path / "state"
+    state.mkdir()
+    (state / ".failed").symlink_to(victim.parent)
+    run_client.down("r", state=state, missing_ok=True)
+    assert (victim / "file").exists(), "a link is not followed"
+    (state / ".failed").unlink()
+    (state / ".failed" / "r").mkdir(parents=True)
+    os.chown(state, STRANGER, STRANGER)
+    with pytest.raises(RunError, match="belongs to user"):
+        run_client.down("r", state=state)
+    assert (state / ".failed" / "r").exists()
