@@ -128,9 +128,7 @@ def open_to_append(folder: Path, name: str) -> BinaryIO:
     """
     with _opened(folder, "make") as there:
         with contextlib.suppress(FileExistsError):
-            fd = os.open(_plain(name), _NEW, 0o666, dir_fd=there)
-            _give(fd, caller())
-            os.close(fd)
+            os.close(_new(there, _plain(name), 0o666, caller()))
         try:
             fd = os.open(name, os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=there)
         except OSError as error:
@@ -173,14 +171,19 @@ def _rename(there: int, draft: str, name: str) -> None:
 def _new_file(there: int, mode: int, owner: Owner | None) -> tuple[str, int]:
     """The random name and a descriptor of a new file."""
     draft = f".hoverboard-{secrets.token_hex(8)}"
-    fd = os.open(draft, _NEW, mode, dir_fd=there)
+    return draft, _new(there, draft, mode, owner)
+
+
+def _new(there: int, name: str, mode: int, owner: Owner | None) -> int:
+    """A descriptor of a new file of this owner; no file is left if it cannot be given away."""
+    fd = os.open(name, _NEW, mode, dir_fd=there)
     try:
         _give(fd, owner)
     except BaseException:
         os.close(fd)
-        os.unlink(draft, dir_fd=there)
+        os.unlink(name, dir_fd=there)
         raise
-    return draft, fd
+    return fd
 
 
 def _give(fd: int, owner: Owner | None) -> None:

@@ -182,6 +182,15 @@ def test_what_sudo_makes_belongs_to_who_called_it(tmp_path: Path, student: None)
     open_to_append(tmp_path, "z").close()
 
 
+def test_nothing_is_left_of_a_file_that_cannot_be_given_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(safe_files, "caller", lambda: Owner(os.geteuid() + 1, STUDENT))
+    monkeypatch.setattr(os, "fchown", lambda *_: (_ for _ in ()).throw(PermissionError(1, "not permitted")))
+    for write in (lambda: open_to_append(tmp_path, "x"), lambda: write_file(tmp_path, "x", "")):
+        with pytest.raises(PermissionError):
+            write()
+    assert os.listdir(tmp_path) == []
+
+
 @as_root
 def test_root_writes_into_no_folder_of_another(tmp_path: Path, student: None) -> None:
     folder = tmp_path / "theirs"
