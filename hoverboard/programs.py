@@ -12,9 +12,12 @@ SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 
 
 def search_path() -> str:
-    """PATH without empty parts, which mean the current directory, and with the sbin directories at its end."""
+    """PATH with the sbin directories at its end, and without relative and empty parts.
+
+    Those mean the current directory, which anybody may have filled with programs of these names.
+    """
     given = os.environ.get("PATH") or os.defpath
-    parts = [part for part in given.split(os.pathsep) if part]
+    parts = [part for part in given.split(os.pathsep) if os.path.isabs(part)]
     return os.pathsep.join(dict.fromkeys([*parts, *SBIN]))
 
 

@@ -14,7 +14,7 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 from hoverboard.contract.errors import InputError
 
@@ -25,6 +25,11 @@ _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 # A file in place of /dev/stdout or /dev/null would break the machine; files in /dev/shm break nothing.
 _SYSTEM = re.compile(r"/(proc|sys|dev(?!/shm))(/|$)")
 _MOST_LINKS = 40  # in one path, as the kernel has it
+_Missing = Literal["make", "raise", "stop"]  # what is done at the first folder that is missing; stop: above it
+
+
+class RefusedPlaceError(InputError):
+    """A place that is not written into: a folder or link there belongs to another user, or cannot be replaced."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +59,21 @@ def make_folder(path: Path, *, mode: int = 0o777) -> None:
         InputError: it is in, or is, a folder of another user, or a link of another user leads there.
         OSError: it cannot be made.
     """
-    with _opened(path, create=True, mode=mode):
+    with _opened(path, "make", mode=mode):
+        pass
+
+
+def check_folder(path: Path) -> None:
+    """Check, before there is anything to write, that we may write into a folder. Nothing is made.
+
+    Args:
+        path: of the folder; if it is missing, the nearest one above it is checked.
+
+    Raises:
+        InputError: as `make_folder`.
+        OSError: something on the way is no folder, or cannot be opened.
+    """
+    with _opened(path, "stop"):
         pass
 
 
@@ -71,14 +90,14 @@ def write_file(folder: Path, name: str, data: str | bytes, *, mode: int = 0o666)
         InputError: the folder, or a link that leads there, belongs to another user.
         OSError: the file cannot be written.
     """
-    with _opened(folder, create=True) as there:
+    with _opened(folder, "make") as there:
         draft, fd = _new_file(there, mode, caller())
         _finish(there, draft, fd, name, data)
 
 
 def write_own_file(folder: Path, name: str, data: str | bytes) -> None:
     """Write a file as `write_file` does, for the user of this process alone. The folder must be there."""
-    with _opened(folder, create=False) as there:
+    with _opened(folder, "raise") as there:
         draft, fd = _new_file(there, 0o600, None)
         _finish(there, draft, fd, name, data)
 
@@ -89,7 +108,7 @@ def open_private(path: Path) -> int:
     Raises:
         InputError, OSError: as `write_file`.
     """
-    with _opened(path.parent, create=False) as there:
+    with _opened(path.parent, "raise") as there:
         draft, fd = _new_file(there, 0o600, caller())
         try:
             _rename(there, draft, path.name)
@@ -107,11 +126,9 @@ def open_to_append(folder: Path, name: str) -> BinaryIO:
         InputError: as `write_file`; or it is a link, no regular file, or has a second name.
         OSError: it cannot be opened.
     """
-    with _opened(folder, create=True) as there:
+    with _opened(folder, "make") as there:
         with contextlib.suppress(FileExistsError):
-            fd = os.open(_plain(name), _NEW, 0o666, dir_fd=there)
-            _give(fd, caller())
-            os.close(fd)
+            os.close(_new(there, _plain(name), 0o666, caller()))
         try:
             fd = os.open(name, os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=there)
         except OSError as error:
@@ -147,21 +164,26 @@ def _rename(there: int, draft: str, name: str) -> None:
     with contextlib.suppress(FileNotFoundError):
         kind = os.stat(_plain(name), dir_fd=there, follow_symlinks=False).st_mode
         if not stat.S_ISREG(kind) and not stat.S_ISLNK(kind):
-            raise InputError("this is no file that can be replaced", where=name, next_step="use another name")
+            raise RefusedPlaceError("this is no file that can be replaced", where=name, next_step="use another name")
     os.rename(draft, _plain(name), src_dir_fd=there, dst_dir_fd=there)
 
 
 def _new_file(there: int, mode: int, owner: Owner | None) -> tuple[str, int]:
     """The random name and a descriptor of a new file."""
     draft = f".hoverboard-{secrets.token_hex(8)}"
-    fd = os.open(draft, _NEW, mode, dir_fd=there)
+    return draft, _new(there, draft, mode, owner)
+
+
+def _new(there: int, name: str, mode: int, owner: Owner | None) -> int:
+    """A descriptor of a new file of this owner; no file is left if it cannot be given away."""
+    fd = os.open(name, _NEW, mode, dir_fd=there)
     try:
         _give(fd, owner)
     except BaseException:
         os.close(fd)
-        os.unlink(draft, dir_fd=there)
+        os.unlink(name, dir_fd=there)
         raise
-    return draft, fd
+    return fd
 
 
 def _give(fd: int, owner: Owner | None) -> None:
@@ -170,9 +192,9 @@ def _give(fd: int, owner: Owner | None) -> None:
 
 
 @contextlib.contextmanager
-def _opened(folder: Path, *, create: bool, mode: int = 0o777) -> Iterator[int]:
+def _opened(folder: Path, missing: _Missing, *, mode: int = 0o777) -> Iterator[int]:
     """A descriptor of a folder that we may write into."""
-    there = _walk(folder, create=create, mode=mode)
+    there = _walk(folder, missing, mode)
     try:
         _check_owner(there, folder)
         if _SYSTEM.match(os.readlink(f"/proc/self/fd/{there}")):
@@ -182,7 +204,7 @@ def _opened(folder: Path, *, create: bool, mode: int = 0o777) -> Iterator[int]:
         os.close(there)
 
 
-def _walk(folder: Path, *, create: bool, mode: int) -> int:
+def _walk(folder: Path, missing: _Missing, mode: int) -> int:
     """Open a folder part by part, so that no other user can exchange a part after it was checked."""
     parts = list(reversed(Path.cwd().joinpath(folder).parts[1:]))
     here, links = os.open("/", _FOLDER), 0
@@ -192,8 +214,10 @@ def _walk(folder: Path, *, create: bool, mode: int) -> int:
             try:
                 below = os.open(part, _FOLDER, dir_fd=here)
             except FileNotFoundError:
-                if not create:
+                if missing == "raise":
                     raise
+                if missing == "stop":
+                    return here
                 _make(part, here, folder, mode)
                 parts.append(part)
                 continue
@@ -254,7 +278,7 @@ def _is_trusted(uid: int) -> bool:
     return os.geteuid() != 0 or uid in (0, caller().uid)
 
 
-def _refused(path: Path, what: str) -> InputError:
-    return InputError(
+def _refused(path: Path, what: str) -> RefusedPlaceError:
+    return RefusedPlaceError(
         what, where=str(path), next_step="give a folder of your own; as root, Hoverboard writes into no other user's"
     )

@@ -20,17 +20,22 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(description=description)
     made.add_argument("--json", action="store_true", help="print the results as JSON")
     made.add_argument(
-        "--out", type=_results_file, metavar="FILE", help="results file; default results/benchmark-NAME-DATE.json"
+        "--out",
+        type=_results_file,
+        default="",
+        metavar="FILE",
+        help="results file; default results/benchmark-NAME-DATE.json",
     )
     return made
 
 
-def _results_file(text: str) -> Path:
+def _results_file(text: str) -> Path | None:
+    """The file that --out names; None if there is no --out: then the default folder is looked at."""
     try:
-        results_place.check_file(Path(text))
+        results_place.check_file(Path(text or "results/x"))
     except HoverboardError as error:
         raise argparse.ArgumentTypeError(f"{error.what}: {error.next_step}") from error
-    return Path(text)
+    return Path(text) if text else None
 
 
 def above_zero(parser: argparse.ArgumentParser, given: argparse.Namespace, *names: str) -> None:

@@ -88,6 +88,7 @@ def run_doctor(probes: Probes) -> list[Line]:
         *_kernel(probes),
         *_tools(probes),
         *_python(probes),
+        *_state_directory(probes),
         _dead_runs(probes),
         _lost_runs(probes),
         _failed_starts(probes),
@@ -207,6 +208,17 @@ def _python(probes: Probes) -> Iterator[Line]:
             "compiled fast path", "degraded", "not in Numba's cache",
             "the first start compiles it, which takes up to a minute; sudo ./bootstrap.sh demo compiles it now",
         )  # fmt: skip
+
+
+def _state_directory(probes: Probes) -> Iterator[Line]:
+    if not probes.root():
+        return  # the directory is root's
+    refused = probes.state_directory()
+    if refused:
+        step = "no run can be made or taken down: remove what is there, or set another HOVERBOARD_STATE_DIR"
+        yield Line("own state directory", "missing", refused, step, True)
+    else:
+        yield Line("own state directory", "ok", "no other user can change it", "", True)
 
 
 def _dead_runs(probes: Probes) -> Line:

@@ -43,6 +43,9 @@ class Probes(Protocol):
     def lost_runs(self) -> list[str] | str:
         """Runs whose directory was deleted, with their processes; a text if they could not be listed."""
 
+    def state_directory(self) -> str:
+        """Why the state directory is refused; empty if it is not."""
+
     def failed_starts(self) -> list[str]:
         """Names of the runs of which logs of a failed start are kept."""
 

@@ -111,6 +111,18 @@ class MachineProbes(Probes):
             return f"could not be listed: {error}"
 
     @override
+    def state_directory(self) -> str:
+        from topologies.processes.run_directory import check_state, state_dir
+
+        try:
+            check_state(state_dir())
+        except HoverboardError as error:
+            return f"{error.where}: {error.what}"
+        except OSError as error:
+            return str(error)
+        return ""
+
+    @override
     def failed_starts(self) -> list[str]:
         from topologies.processes import failed_logs
 

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hoverboard.safe_files import caller
+
 NAME = ".hoverboard_history"
 MOST = 1000  # lines that are kept
 _SECONDS = 5.0
@@ -33,13 +35,12 @@ class Person:
 
 def person() -> Person | None:
     """The person at the terminal: who called sudo, or else the user of this process; None: an unknown user."""
-    called = os.environ.get("SUDO_UID", "")
-    by_sudo = os.geteuid() == 0 and called.isdigit()
+    uid = caller().uid
     try:
-        found = pwd.getpwuid(int(called) if by_sudo else os.geteuid())
-    except (KeyError, OverflowError):
+        found = pwd.getpwuid(uid)
+    except KeyError:
         return None
-    return Person(found.pw_uid, found.pw_gid, Path(found.pw_dir) if by_sudo else Path.home())
+    return Person(found.pw_uid, found.pw_gid, Path.home() if uid == os.geteuid() else Path(found.pw_dir))
 
 
 def read(owner: Person) -> list[str]:

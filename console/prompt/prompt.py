@@ -7,6 +7,7 @@ its address. Ctrl-C ends the command that runs; the end of input ends the prompt
 from __future__ import annotations
 
 import cmd
+import os
 import re
 import shlex
 import signal
@@ -19,6 +20,7 @@ from pathlib import Path
 from console.guard import print_error
 from console.prompt.completion import Vocabulary, candidates
 from console.prompt.verbs_of_mininet import PromptedRun, VerbsOfMininet
+from hoverboard import text_files
 from hoverboard.contract.errors import HoverboardError, InputError, MachineError
 from topologies.mininet_verbs import listing
 from topologies.mininet_verbs.node_command import Replaced, replace_names
@@ -269,11 +271,11 @@ def _words(text: str) -> list[str]:
 
 
 def _lines_of(file: str) -> list[str]:
-    try:
-        return Path(_words(file)[0]).expanduser().read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no text"
-        raise InputError(f"it cannot be read: {reason}", where=file, next_step="give a file of lines") from None
+    words = _words(file)
+    if not words:
+        raise InputError("`source` needs a file", next_step="type `help`")
+    path = Path(os.path.expanduser(words[0]))  # that of Path raises an error for a user who is unknown
+    return text_files.read_text(path, "file of lines", next_step="give a file of lines", pipe=True).splitlines()
 
 
 def _files(start: str) -> list[str]:

@@ -147,6 +147,7 @@ class VerbsOfMininet:
 
     def _switch(self, words: list[str]) -> None:
         self._check("switch", len(words) == 2 and words[1] in ("start", "stop"))
+        listing.node(self._run.wiring(), words[0])
         raise InputError(
             f"the run starts and restarts the switch of {words[0]}",
             next_step="to see a switch fail, end its process: docs/failure.md",

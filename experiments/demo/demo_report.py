@@ -17,7 +17,7 @@ from experiments import figures
 from experiments.demo import picture
 from experiments.demo.demo_results import DemoResult, Generation
 from experiments.observe import provenance
-from hoverboard.safe_files import make_folder, write_file
+from hoverboard.safe_files import RefusedPlaceError, make_folder, write_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -49,7 +49,7 @@ def keep_raw(generation: Generation, folder: Path) -> None:
 
     A file that cannot be written is left out: `write_files` tries again, and tells the reason.
     """
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, RefusedPlaceError):
         _write_raw(generation, folder / "raw")
 
 

@@ -9,7 +9,9 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from hoverboard import safe_files
 from hoverboard.contract.errors import InputError, MachineError
+from hoverboard.safe_files import RefusedPlaceError
 
 DEMO_MIB, RUN_MIB, ALL_MIB = 8, 8, 64  # of a demonstration, of an experiment, of all experiments
 _PROBE = bytes(1 << 16)
@@ -27,7 +29,7 @@ def check_folder(folder: Path, mib: int) -> None:
         mib: MiB that they may need.
 
     Raises:
-        InputError: a file is in its way, or it cannot be written.
+        InputError: a file is in its way, it cannot be written, or it is a folder that root writes nothing into.
         MachineError: there is too little space.
     """
     place = _nearest(folder)
@@ -41,6 +43,7 @@ def check_folder(folder: Path, mib: int) -> None:
             next_step="make room on that disk, or give another --out",
         )  # fmt: skip
     try:
+        safe_files.check_folder(folder)
         with tempfile.TemporaryFile(dir=place) as probe:
             probe.write(_PROBE)
     except OSError as error:
@@ -63,10 +66,15 @@ def writing(folder: Path, next_step: Callable[[], str]) -> Iterator[None]:
         next_step: what to do, with what is there already.
 
     Raises:
-        MachineError: a file could not be written.
+        MachineError: a file could not be written, or must not be written there.
     """
     try:
         yield
+    except RefusedPlaceError as error:
+        # The folder was right before the measurement. What was measured must not go with the error.
+        raise MachineError(
+            f"cannot be written: {error.what}", where=error.where or str(folder), next_step=next_step()
+        ) from error
     except OSError as error:
         if error.errno not in _OF_FILES:
             raise

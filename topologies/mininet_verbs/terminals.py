@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hoverboard.contract.errors import InputError, MachineError
+from hoverboard.safe_files import caller
 from topologies.namespaces.entering import entering
 
 if TYPE_CHECKING:
@@ -73,9 +74,10 @@ def display_environment(environment: Mapping[str, str]) -> dict[str, str]:
             next_step="type `NODE bash` for a shell here; or log in with `ssh -X`, and keep DISPLAY when you use sudo",
         )
     found = dict(environment)
-    if "XAUTHORITY" not in found and environment.get("SUDO_UID", "").isdigit():
+    uid = caller().uid
+    if "XAUTHORITY" not in found and uid != os.geteuid():
         try:
-            key = Path(pwd.getpwuid(int(environment["SUDO_UID"])).pw_dir, ".Xauthority")
+            key = Path(pwd.getpwuid(uid).pw_dir, ".Xauthority")
         except KeyError:
             return found
         if key.exists():

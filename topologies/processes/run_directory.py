@@ -37,14 +37,27 @@ def check_state(path: Path) -> None:
     """Check that no other user can change the state directory. It may be missing.
 
     Raises:
-        RunError: it is not ours alone, or any user can exchange a folder above it.
+        RunError: it is not ours alone, or another user can exchange a folder above it.
     """
     _check_own(path)
-    for folder in path.absolute().parents:
+    # A link above it: who owns the link, or a folder above the place where it leads, exchanges as much.
+    for folder in dict.fromkeys([*path.absolute().parents, *Path(os.path.realpath(path)).parents]):
         with contextlib.suppress(FileNotFoundError):
-            mode = folder.stat().st_mode
-            if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
-                raise _not_ours(path, f"all users can write {folder}, and so exchange what is in it")
+            _check_above(path, folder)
+
+
+def _check_above(path: Path, folder: Path) -> None:
+    """Check that only root and we can exchange what is in a folder above the state directory `path`."""
+    found = folder.stat()
+    for uid in (found.st_uid, folder.lstat().st_uid):
+        if uid not in (0, os.geteuid()):
+            raise _not_ours(path, f"{folder} belongs to user {uid}, who can exchange what is in it")
+    if found.st_mode & stat.S_ISVTX:
+        return
+    if found.st_mode & stat.S_IWOTH:
+        raise _not_ours(path, f"all users can write {folder}, and so exchange what is in it")
+    if found.st_mode & stat.S_IWGRP and found.st_gid not in (0, os.getegid()):
+        raise _not_ours(path, f"group {found.st_gid} can write {folder}, and so exchange what is in it")
 
 
 def _make_state(path: Path) -> None:
@@ -181,6 +194,7 @@ class RunDirectory:
         """
         state = self.path.parent
         try:
+            check_state(state)  # first: root makes no folder in one of another user
             _make_state(state)
             check_state(state)
             self.path.mkdir(exist_ok=True, mode=0o700)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -21,6 +22,10 @@ from hoverboard.contract.plugins import FileNotRunError, load_class, without_run
         ({"SUDO_UID": "0", "SUDO_GID": "0"}, (65534, 65534)),
         ({"SUDO_UID": "1000", "SUDO_GID": "0"}, (65534, 65534)),
         ({"SUDO_UID": "-1", "SUDO_GID": "x"}, (65534, 65534)),
+        ({"SUDO_UID": "4294967295", "SUDO_GID": "1000"}, (65534, 65534)),
+        ({"SUDO_UID": "1000", "SUDO_GID": "4294967295"}, (65534, 65534)),
+        ({"SUDO_UID": "4294967296", "SUDO_GID": "4294967296"}, (65534, 65534)),
+        ({"SUDO_UID": "²", "SUDO_GID": "1000"}, (65534, 65534)),
     ],
 )
 def test_the_user_is_never_root(
@@ -33,6 +38,24 @@ def test_the_user_is_never_root(
         if name in environment:
             monkeypatch.setenv(name, environment[name])
     assert unprivileged.user() == expected
+
+
+@pytest.mark.parametrize("ids", ["4294967295", "4294967296", "8589934591"])
+def test_an_id_that_means_leave_as_it_is_never_reaches_the_kernel(ids: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[int, ...]] = []
+    for name in ("SUDO_UID", "SUDO_GID"):
+        monkeypatch.setenv(name, ids)
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(os, "getegid", lambda: 0)
+    for name in ("setsid", "setgroups"):
+        monkeypatch.setattr(os, name, lambda *_: None)
+    for name in ("setresuid", "setresgid"):
+        monkeypatch.setattr(os, name, lambda *given: asked.append(given))
+    monkeypatch.setattr(unprivileged.signal, "alarm", lambda _: 0)
+    monkeypatch.setattr(unprivileged.sys, "dont_write_bytecode", sys.dont_write_bytecode)
+    unprivileged._become(*unprivileged.user())
+    assert asked == [(65534,) * 3] * 2
 
 
 def touch_a_file() -> None:

@@ -24,10 +24,11 @@ CRON = "/usr/bin:/bin"  # crontab(5), Debian
         (CRON, "/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"),
         ("/mine:/usr/sbin:/bin", "/mine:/usr/sbin:/bin:/usr/local/sbin:/sbin"),
         ("/a::/b:", "/a:/b:/usr/local/sbin:/usr/sbin:/sbin"),
+        (".:/a:./bin:bin:..:~/bin:/b", "/a:/b:/usr/local/sbin:/usr/sbin:/sbin"),
         ("", f"{os.defpath}:/usr/local/sbin:/usr/sbin:/sbin"),
         (None, f"{os.defpath}:/usr/local/sbin:/usr/sbin:/sbin"),
     ],
-    ids=["of cron", "with sbin", "with the current directory", "empty", "none"],
+    ids=["of cron", "with sbin", "with the current directory", "with relative parts", "empty", "none"],
 )
 def test_the_sbin_directories_come_last(monkeypatch: pytest.MonkeyPatch, given: str | None, found: str) -> None:
     if given is None:

@@ -14,6 +14,7 @@ from hoverboard.contract.errors import InputError
 from hoverboard.safe_files import (
     Owner,
     caller,
+    check_folder,
     make_folder,
     open_private,
     open_to_append,
@@ -100,6 +101,14 @@ def test_nothing_is_left_of_a_file_that_cannot_be_written(tmp_path: Path, monkey
     assert ((tmp_path / "x").read_text(), drafts(tmp_path)) == ("before", [])
 
 
+def test_a_folder_is_checked_and_not_made(tmp_path: Path) -> None:
+    check_folder(tmp_path / "a" / "b")
+    check_folder(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(InputError, match="the system's"):
+        check_folder(Path("/dev/missing"))
+
+
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "/etc/x"])
 def test_a_path_is_no_name(tmp_path: Path, name: str) -> None:
     with pytest.raises(ValueError, match="not the name"):
@@ -173,6 +182,15 @@ def test_what_sudo_makes_belongs_to_who_called_it(tmp_path: Path, student: None)
     open_to_append(tmp_path, "z").close()
 
 
+def test_nothing_is_left_of_a_file_that_cannot_be_given_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(safe_files, "caller", lambda: Owner(os.geteuid() + 1, STUDENT))
+    monkeypatch.setattr(os, "fchown", lambda *_: (_ for _ in ()).throw(PermissionError(1, "not permitted")))
+    for write in (lambda: open_to_append(tmp_path, "x"), lambda: write_file(tmp_path, "x", "")):
+        with pytest.raises(PermissionError):
+            write()
+    assert os.listdir(tmp_path) == []
+
+
 @as_root
 def test_root_writes_into_no_folder_of_another(tmp_path: Path, student: None) -> None:
     folder = tmp_path / "theirs"
@@ -184,6 +202,7 @@ def test_root_writes_into_no_folder_of_another(tmp_path: Path, student: None) ->
         lambda: open_private(folder / "x"),
         lambda: open_to_append(folder, "x"),
         lambda: make_folder(folder),
+        lambda: check_folder(folder / "new" / "x"),
     ):
         with pytest.raises(InputError, match=f"belongs to user {STRANGER}"):
             write()

@@ -18,6 +18,7 @@ from benchmarks.harness.bars import Bar
 from benchmarks.ports import __main__ as ports
 from console.show import tables
 from experiments.observe import provenance
+from hoverboard import safe_files
 from hoverboard.contract.errors import MachineError, RunError
 
 WELL, BADLY = Bar("speed", 2.345, 2.0, ">=", "x"), Bar("delay", 5.0, 4.5, "<", "ms")
@@ -78,6 +79,24 @@ def test_every_command_may_print_json_and_name_its_results_file() -> None:
     given = command.parser("What it is.").parse_args(["--json", "--out", "x.json"])
     assert (given.json, given.out) == (True, Path("x.json"))
     assert (command.parser(None).parse_args([]).json, command.parser(None).parse_args([]).out) == (False, None)
+
+
+def test_a_default_folder_of_another_user_is_told_before_anything_is_measured(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(safe_files, "_is_trusted", lambda uid: False)
+    with pytest.raises(SystemExit):
+        command.parser(None).parse_args([])
+    assert "belongs to user" in capsys.readouterr().err
+
+
+def test_figures_for_a_folder_that_became_another_users_are_printed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(safe_files, "_is_trusted", lambda uid: False)
+    with pytest.raises(MachineError, match="the results are on stdout"):
+        finish([WELL], out=tmp_path / "x.json")
+    assert json.loads(capsys.readouterr().out)["figures"] == {"figures": [1]}
 
 
 @pytest.mark.parametrize(("value", "fits"), [(None, True), (1, True), (0.1, True), (0, False), (-1, False)])

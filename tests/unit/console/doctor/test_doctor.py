@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
@@ -27,6 +28,7 @@ class Machine:
     packages: dict[str, str | None] = field(default_factory=dict)
     compiled: bool = True
     python_version: str = "3.11.2"
+    refused: str = ""
     dead: list[str] | str = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
     lost: list[str] | str = field(default_factory=list)
@@ -60,6 +62,9 @@ class Machine:
 
     def python(self) -> str:
         return self.python_version
+
+    def state_directory(self) -> str:
+        return self.refused
 
     def failed_starts(self) -> list[str]:
         return self.failed
@@ -126,6 +131,7 @@ WORSE = [
     (Machine(packages={"os-ken": "4.2.0"}), "os-ken", "degraded", "reconnects"),
     (Machine(python_version="3.10.12"), "python", "missing", "3.11"),
     (Machine(compiled=False), "compiled fast path", "degraded", "first start"),
+    (Machine(refused="/x: this is a link"), "own state directory", "missing", "HOVERBOARD_STATE_DIR"),
     (Machine(dead=["a", "b"]), "dead runs", "degraded", "hoverboard down"),
     (Machine(dead="could not be listed: x"), "dead runs", "degraded", "not known"),
     (Machine(lost=["a (1 process)"]), "lost runs", "degraded", "hoverboard down --orphans"),
@@ -162,10 +168,21 @@ def test_kept_logs_of_failed_starts_are_named_with_what_removes_them() -> None:
         (Machine(packages={"mininet": None}), False),
         (Machine(is_root=False, features="need root to be tried", dead="need root to be listed"), True),
         (Machine(dead=["a"]), True),
+        (Machine(refused="/x: this is a link"), False),
+        (Machine(refused="this belongs to user 0", is_root=False), True),
     ],
 )
 def test_only_what_is_required_stops_the_testbed(machine: Machine, can_run: bool) -> None:
     assert healthy(run_doctor(machine)) is can_run
+
+
+def test_a_state_directory_is_refused_as_the_runs_refuse_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOVERBOARD_STATE_DIR", str(tmp_path / "state"))
+    assert probes.MachineProbes().state_directory() == ""
+    (tmp_path / "state").symlink_to(tmp_path)
+    assert probes.MachineProbes().state_directory() == f"{tmp_path}/state: this is a symbolic link"
+    monkeypatch.setenv("HOVERBOARD_STATE_DIR", "/dev/null/x/y")
+    assert "Not a directory" in probes.MachineProbes().state_directory()
 
 
 @pytest.mark.parametrize("as_json", [True, False])

@@ -55,13 +55,14 @@ def test_bytes_that_are_no_text_do_no_harm(owner: Person) -> None:
 
 def test_after_sudo_the_history_is_that_of_who_called(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setenv("SUDO_GID", "65534")
     monkeypatch.setenv("SUDO_UID", "65534")
     found = history.person()
     assert found is not None
     assert found.uid == 65534
     monkeypatch.setenv("SUDO_UID", "4000000000")
     assert history.person() is None
-    for nobody in ("", "0x1", "-1"):
+    for nobody in ("", "0x1", "-1", "²", "4294967295", "4294967296"):
         monkeypatch.setenv("SUDO_UID", nobody)
         found = history.person()
         assert found is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from console.prompt.prompt import Prompt, run_command
 from console.prompt.verbs_of_mininet import VerbsOfMininet
+from hoverboard import text_files
 from hoverboard.contract.errors import RunError
 from hoverboard.contract.node_documents import Wiring
 from tests.unit.topologies.mininet_verbs.wirings import WIRING
@@ -100,7 +102,10 @@ def test_sh_runs_on_the_machine(session: Session) -> None:
         ("status 'x", "cannot read that line: No closing quotation"),
         ("down", "`down` does not work at the prompt\n  -> type exit"),
         ("source", "`source` needs a file"),
-        ("source /no/such/file", "/no/such/file: it cannot be read"),
+        ("source #", "`source` needs a file"),
+        ("source /no/such/file", "/no/such/file: there is no such file of lines"),
+        ("source ~nosuchuser/x", "~nosuchuser/x: there is no such file of lines"),
+        ("source /dev/zero", "/dev/zero: cannot read the file of lines: it is a device"),
         ("time", "`time` needs a line"),
         ("help nosuch", "there is no help for 'nosuch'"),
     ],
@@ -147,6 +152,19 @@ def test_time_prints_how_long_a_line_took(session: Session, capsys: pytest.Captu
     session.prompt.onecmd("time status")
     assert session.verbs == [["status"]]
     assert capsys.readouterr().out.startswith("*** Elapsed time: 0.0")
+
+
+def test_source_waits_for_no_pipe_without_an_end(
+    session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(text_files.read_text, "__kwdefaults__", text_files.read_text.__kwdefaults__ | {"seconds": 0.1})
+    os.mkfifo(tmp_path / "pipe")
+    writer = os.open(tmp_path / "pipe", os.O_RDWR)
+    try:
+        session.prompt.onecmd(f"source {tmp_path}/pipe")
+    finally:
+        os.close(writer)
+    assert "the pipe did not end within 0.1 s" in capsys.readouterr().err
 
 
 def test_source_executes_lines_goes_on_after_an_error_and_ends_at_exit(session: Session, tmp_path: Path) -> None:

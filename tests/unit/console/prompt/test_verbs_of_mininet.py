@@ -73,6 +73,7 @@ def test_wrong_arguments_are_told_with_the_right_ones(verbs: VerbsOfMininet, lin
         ("link h1 fab sideways", "'sideways' is no state of a link"),
         ("link h1 h2 up", "no link between h1 and h2"),
         ("xterm nosuch", "there is no node 'nosuch'"),
+        ("switch nosuch stop", "there is no node 'nosuch'"),
         ("switch h1 stop", "the run starts and restarts the switch of h1"),
     ],
 )

@@ -18,6 +18,7 @@ from experiments.demo import demo_report
 from experiments.demo.demo_results import DemoResult, Generation
 from experiments.frame import results_place
 from experiments.observe import provenance
+from hoverboard import safe_files
 from tests.unit.experiments.demo.demonstration import result
 from tests.unit.experiments.undrawn import kept
 
@@ -98,3 +99,9 @@ def test_raw_data_are_kept_as_soon_as_a_generation_is_measured(tmp_path: Path) -
     assert (tmp_path / "out" / "raw" / "fastpath-ping-direct.txt").exists()
     (tmp_path / "file").touch()
     demo_report.keep_raw(first, tmp_path / "file")  # told when the report is written
+
+
+def test_raw_data_for_a_folder_of_another_user_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(safe_files, "_is_trusted", lambda uid: False)
+    demo_report.keep_raw(result().generations[0], tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []

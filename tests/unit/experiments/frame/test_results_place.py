@@ -12,6 +12,7 @@ import pytest
 from experiments.frame import results_place
 from experiments.frame.results_place import check_file, check_folder, writing
 from hoverboard.contract.errors import InputError, MachineError
+from hoverboard.safe_files import write_file
 
 
 def test_a_folder_that_can_be_made_or_is_there_is_fine_and_nothing_is_made(tmp_path: Path) -> None:
@@ -66,8 +67,38 @@ def test_an_error_of_writing_names_the_file_and_how_to_go_on(tmp_path: Path) -> 
         raise OSError(errno.EDQUOT, "Disk quota exceeded")  # write() names no file
 
 
+@pytest.fixture
+def theirs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of another user, for root."""
+    if os.geteuid() != 0:
+        pytest.skip("another user's folder can only be made by root")
+    for name in ("SUDO_UID", "SUDO_GID"):
+        monkeypatch.delenv(name, raising=False)
+    folder = tmp_path / "theirs"
+    folder.mkdir()
+    os.chown(folder, 12345, 12345)
+    return folder
+
+
+@pytest.mark.parametrize("below", [".", "new/below"])
+def test_a_folder_that_root_writes_nothing_into_is_told_before_the_measurement(theirs: Path, below: str) -> None:
+    with pytest.raises(InputError, match="belongs to user 12345"):
+        check_folder(theirs / below, 1)
+    with pytest.raises(InputError, match="belongs to user 12345"):
+        check_file(theirs / below / "x.json")
+    assert list(theirs.iterdir()) == []
+
+
+def test_a_folder_that_became_another_users_is_like_a_full_disk(theirs: Path) -> None:
+    with (
+        pytest.raises(MachineError, match=r"theirs: cannot be written: .* 12345\n  -> make room"),
+        writing(theirs, lambda: "make room"),
+    ):
+        write_file(theirs, "x", "")
+
+
 def test_other_errors_pass(tmp_path: Path) -> None:
-    for error in (BrokenPipeError(errno.EPIPE, "Broken pipe"), OSError(errno.EINVAL, "Invalid"), ValueError("x")):
+    for error in (BrokenPipeError(errno.EPIPE, "Broken pipe"), OSError(errno.EINVAL, "Invalid"), InputError("x")):
         with pytest.raises(type(error)) as passed, writing(tmp_path, lambda: "make room"):
             raise error
         assert passed.value is error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pwd
 from pathlib import Path
 
@@ -40,11 +41,22 @@ def test_without_a_display_it_is_said(display: str | None, monkeypatch: pytest.M
 def test_after_sudo_the_key_is_that_of_who_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     person = pwd.struct_passwd(("ann", "x", 1000, 1000, "", str(tmp_path), "/bin/sh"))
     monkeypatch.setattr(pwd, "getpwuid", lambda uid: person)
-    given = {"DISPLAY": ":0", "SUDO_UID": "1000"}
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    for name in ("SUDO_UID", "SUDO_GID"):
+        monkeypatch.setenv(name, "1000")
+    given = {"DISPLAY": ":0"}
     assert terminals.display_environment(given) == given
     (tmp_path / ".Xauthority").touch()
     assert terminals.display_environment(given) == {**given, "XAUTHORITY": f"{tmp_path}/.Xauthority"}
     assert terminals.display_environment({**given, "XAUTHORITY": "/own"})["XAUTHORITY"] == "/own"
+
+
+@pytest.mark.parametrize("uid", ["²", "4294967295", "4294967296", "99999999999999999999"])
+def test_a_user_id_of_sudo_that_is_none_gives_no_key(uid: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setenv("SUDO_UID", uid)
+    monkeypatch.setenv("SUDO_GID", "1000")
+    assert terminals.display_environment({"DISPLAY": ":0", "SUDO_UID": uid}) == {"DISPLAY": ":0", "SUDO_UID": uid}
 
 
 def test_the_terminal_runs_outside_and_its_shell_inside(tools: Path) -> None:

@@ -112,6 +112,45 @@ def test_a_folder_above_that_all_users_may_write_is_refused(tmp_path: Path) -> N
     lock.release()
 
 
+@as_root
+@pytest.mark.parametrize("mode", [0o755, 0o1777])
+def test_a_folder_above_of_another_user_is_refused_and_nothing_is_made_there(tmp_path: Path, mode: int) -> None:
+    theirs = tmp_path / "theirs"
+    (theirs / "ours").mkdir(parents=True)
+    theirs.chmod(mode)
+    os.chown(theirs, STRANGER, STRANGER)
+    (tmp_path / "link").symlink_to(theirs / "ours")
+    for state in (theirs / "state", theirs / "ours" / "state", tmp_path / "link" / "state"):
+        with pytest.raises(RunError, match=f"{theirs} belongs to user {STRANGER}"):
+            RunLock.try_take(RunDirectory.of("r", state), create=True)
+        with pytest.raises(RunError, match=f"{theirs} belongs to user {STRANGER}"):
+            run_names(state)
+    assert [os.listdir(theirs), os.listdir(theirs / "ours")] == [["ours"], []]
+
+
+@as_root
+def test_a_link_of_another_user_on_the_way_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "ours").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "ours")
+    run_names(tmp_path / "link" / "state")
+    os.chown(tmp_path / "link", STRANGER, STRANGER, follow_symlinks=False)
+    with pytest.raises(RunError, match=f"{tmp_path}/link belongs to user {STRANGER}"):
+        run_names(tmp_path / "link" / "state")
+
+
+@as_root
+def test_a_folder_above_that_another_group_may_write_is_refused(tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o775)
+    run_names(shared / "state")
+    os.chown(shared, 0, STRANGER)
+    with pytest.raises(RunError, match=f"group {STRANGER} can write {shared}"):
+        run_names(shared / "state")
+    shared.chmod(0o1775)
+    run_names(shared / "state")
+
+
 @pytest.mark.parametrize("umask", [0o000, 0o002, 0o022, 0o077])
 def test_the_umask_does_not_open_or_close_a_state_directory(tmp_path: Path, umask: int) -> None:
     before = os.umask(umask)
