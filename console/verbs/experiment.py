@@ -72,7 +72,7 @@ def certificates(
 
     keys = cluster_keys.make(folder.absolute())
     print(f"{keys.folder}: certificates for one cluster; copy the folder to each machine, for root's eyes only")
-    print(f"scheduler: dask scheduler --protocol tls {shlex.join(keys.scheduler_options())}")
+    print(f"scheduler, with its machine's address: {shlex.join(keys.scheduler('ADDRESS'))}")
 
 
 @app.command("report")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime
 import errno
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,8 +57,18 @@ class ClusterKeys:
             if not path.is_file():
                 raise InputError(f"the folder has no {path.name}", where=str(self.folder), next_step=_MAKE)
 
-    def scheduler_options(self) -> list[str]:
-        """The options of `dask scheduler`."""
+    def scheduler(self, address: str) -> list[str]:
+        """The words that start the scheduler: it listens for peers on one address of its machine, by TLS alone.
+
+        Without `--dashboard-address`, its pages over HTTP are on all addresses, `--no-dashboard` or not. They are for
+        loopback here.
+        """
+        run_in = Path(sys.prefix).parent / "bin/run-in"
+        dask = [str(run_in), "dask"] if run_in.is_file() else [sys.executable, "-P", "-s", "-m", "dask"]
+        ways = ["--host", address, "--protocol", "tls", "--no-dashboard", "--dashboard-address", "127.0.0.1:0"]
+        return [*dask, "scheduler", *ways, *self._options()]
+
+    def _options(self) -> list[str]:
         return ["--tls-ca-file", str(self.authority), "--tls-cert", str(self.certificate), "--tls-key", str(self.key)]
 
 

@@ -106,7 +106,7 @@ class DaskCluster:
             raise InputError(
                 f"no Dask scheduler: {str(error) or type(error).__name__}",
                 where=scheduler,
-                next_step="start `dask scheduler`, and give the address that it prints, as tls://HOST:8786",
+                next_step="start a scheduler (docs/experiments.md), and give the address that it prints, as tls://HOST:8786",
             ) from None
 
     def workers(self) -> dict[str, dict[str, Any]]:
@@ -198,7 +198,7 @@ async def _serve(
         raise InputError(
             f"no Dask scheduler: {str(error) or type(error).__name__}",
             where=scheduler,
-            next_step="start `dask scheduler`, and give its address",
+            next_step="start a scheduler (docs/experiments.md), and give its address",
         ) from None
     one.http_server.stop()
     loop = asyncio.get_running_loop()

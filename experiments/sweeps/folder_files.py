@@ -14,6 +14,40 @@ from hoverboard.contract.errors import InputError
 _STEP = "give a folder that `experiment run` made, and that is not damaged"
 
 
+class CodeOfRun(TypedDict):
+    """The checkout that ran."""
+
+    commit: str | None
+    changed: bool | None
+
+
+class MachineOfRun(TypedDict):
+    """The machine that measured; the reports show its other keys as they are."""
+
+    cores: int
+    cpu: str
+    kernel: str
+
+
+class CPUs(TypedDict):
+    """Which CPUs processes were pinned to."""
+
+    dataplane: list[int]
+    others: list[int]
+
+
+class RecordOfRun(TypedDict):
+    """The types of the keys of a record that the reports use."""
+
+    taken: str
+    command: str
+    code: CodeOfRun
+    machine: MachineOfRun
+    versions: dict[str, str]
+    missing: list[str]
+    pinning: NotRequired[CPUs | str]
+
+
 class RunFile(TypedDict):
     """The types of the keys in run.json that the reports use."""
 
@@ -24,7 +58,7 @@ class RunFile(TypedDict):
     quick: bool
     seed: int
     repeat: int
-    record: dict[str, Any]
+    record: RecordOfRun
     machines: NotRequired[dict[str, Any]]
 
 
@@ -51,7 +85,7 @@ def read_run(text: str, where: str) -> dict[str, Any]:
     """
     document = _json(text, where)
     try:
-        _RUN.validate_python(document)
+        _RUN.validate_python(document, strict=True)
     except ValidationError as error:
         raise _wrong(error, where) from None
     return dict(document)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import pwd
 import subprocess
 import sys
 import tempfile
@@ -10,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from console.unprivileged import _KEPT, _SECONDS
 
 COMMAND = [sys.executable, "-m", "console.cli"]
 POLICY = (
@@ -34,27 +38,39 @@ hoverboards: 1
 networks:
   - {{name: blue, vni: 7, subnet: 10.0.0.0/24, vms: 2}}
 """
+# What the planted file writes down of its process, a line each time that it is run.
+SAYS = """import json, os, signal, sys
+with open({ran!r}, "a") as ran:
+    print(json.dumps({{
+        "uid": os.getuid(), "uids": os.getresuid(), "gids": os.getresgid(), "groups": os.getgroups(),
+        "environ": dict(os.environ), "session": os.getsid(0) == os.getpid(),
+        "alarm": signal.getitimer(signal.ITIMER_REAL)[0], "bytecode": not sys.dont_write_bytecode,
+    }}), file=ran)
+"""
 
 
 def plant(folder: Path, code: str, key: str) -> Path:
     """A topology file that names a file, which writes down by whom it was run."""
-    (folder / "planted.py").write_text(
-        f"import os\nwith open({str(folder / 'ran')!r}, 'a') as ran: print(os.getuid(), file=ran)\n{code}"
-    )
+    (folder / "planted.py").write_text(SAYS.format(ran=str(folder / "ran")) + code)
     file = folder / "planted.yaml"
     file.write_text(TOPOLOGY.format(key=key))
     return file
 
 
-def ran_as(folder: Path) -> set[int]:
+def said(folder: Path) -> list[dict[str, object]]:
+    """What the planted file wrote down, each time that it was run."""
     ran = folder / "ran"
-    return set(map(int, ran.read_text().split())) if ran.exists() else set()
+    return [json.loads(line) for line in ran.read_text().splitlines()] if ran.exists() else []
+
+
+def ran_as(folder: Path) -> set[object]:
+    return {one["uid"] for one in said(folder)}
 
 
 def hoverboard(*words: object, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*COMMAND, *map(str, words)], capture_output=True, text=True, timeout=150, check=False,
-        env=os.environ | environment,
+        env=os.environ | environment, extra_groups=[0, 4],
     )  # fmt: skip
 
 
@@ -76,12 +92,36 @@ def test_check_runs_no_file_as_root(open_folder: Path, kind: str, sudo: dict[str
     assert ran_as(open_folder) == {uid}
 
 
+@pytest.mark.parametrize("uid", [65534, 64321])
+def test_nothing_of_root_is_left_in_the_process_that_runs_the_file(open_folder: Path, uid: int) -> None:
+    """Each line of `_become` has its part here: ids, groups, session, environment, time and files beside the file."""
+    file = plant(open_folder, *KEYS["policy"])
+    sudo = {"SUDO_UID": str(uid), "SUDO_GID": str(uid)} if uid != 65534 else {}
+    given = {"SECRET": "of root", "HOME": "/root", "LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": ""}
+    done = hoverboard("up", file, "--check", **given, **sudo)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert said(open_folder)
+    for one in said(open_folder):
+        assert one["uids"] == one["gids"] == [uid] * 3
+        assert one["groups"] == []
+        assert one["session"] is True
+        assert one["bytecode"] is False
+        environ, alarm = one["environ"], one["alarm"]
+        assert isinstance(environ, dict)
+        assert environ.keys() <= {*_KEPT, "HOME"}
+        assert environ["LANG"] == "C.UTF-8"
+        # A user without an entry in /etc/passwd has no home, least of all root's.
+        assert environ.get("HOME") == (pwd.getpwuid(uid).pw_dir if uid == 65534 else None)
+        assert isinstance(alarm, float)
+        assert 0 < alarm <= _SECONDS
+
+
 def test_check_tells_a_fault_that_only_running_shows(open_folder: Path) -> None:
     file = plant(open_folder, "1 / 0\n", "offload_policy: planted.py:Mine")
     done = hoverboard("up", file, "--check")
     assert done.returncode == 2
     assert "ZeroDivisionError" in done.stderr
-    assert "planted.py:3" in done.stderr
+    assert f"planted.py:{SAYS.count(chr(10)) + 1}" in done.stderr
 
 
 def test_a_file_that_the_user_may_not_read_is_named(open_folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from experiments.sweeps import cluster_keys
 from topologies.processes.deadlines import wait_for
 from topologies.processes.run_directory import run_names
 
 pytest.importorskip("distributed")
 ROOT = Path(__file__).parents[3]
 COMMAND = [sys.executable, "-m", "console.cli", "experiment"]
+ADDRESS = "127.0.0.2"
 
 
 def _started(stack: ExitStack, log: Path, *command: str) -> subprocess.Popen[bytes]:
@@ -38,25 +39,36 @@ def _started(stack: ExitStack, log: Path, *command: str) -> subprocess.Popen[byt
     return process
 
 
+def _printed(keys: Path) -> list[str]:
+    """The words that `experiment certificates` prints for the scheduler, with an address that nothing else uses."""
+    done = subprocess.run([*COMMAND, "certificates", str(keys)], capture_output=True, text=True, check=True, cwd=ROOT)
+    _, _, words = done.stdout.splitlines()[-1].partition(": ")
+    return [ADDRESS if word == "ADDRESS" else word for word in shlex.split(words)]
+
+
 @pytest.fixture
-def cluster(state: Path, tmp_path: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """The scheduler's address, and the worker's process."""
+def scheduler(state: Path, tmp_path: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """The scheduler's address, and its process. It is started as printed, but on a port of its own."""
     with ExitStack() as stack:
         there = tmp_path / "scheduler.json"
-        keys = cluster_keys.make(tmp_path / "keys")
-        words = ["--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--dashboard-address", "127.0.0.1:0"]
-        words += ["--protocol", "tls", *keys.scheduler_options()]
-        _started(
-            stack, tmp_path / "scheduler.log", sys.executable, "-m", "distributed.cli.dask_scheduler", *words,
-            "--scheduler-file", str(there),
-        )  # fmt: skip
+        words = [*_printed(tmp_path / "keys"), "--port", "0", "--scheduler-file", str(there)]
+        process = _started(stack, tmp_path / "scheduler.log", *words)
         wait_for(
             lambda: there.is_file() and there.read_text().strip().endswith("}"), 60,
             lambda: (tmp_path / "scheduler.log").read_text(),
         )  # fmt: skip
-        address = json.loads(there.read_text())["address"]
+        yield json.loads(there.read_text())["address"], process
+
+
+@pytest.fixture
+def cluster(
+    scheduler: tuple[str, subprocess.Popen[bytes]], tmp_path: Path
+) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """The scheduler's address, and the worker's process."""
+    address, _ = scheduler
+    with ExitStack() as stack:
         log = tmp_path / "worker.log"
-        worker = _started(stack, log, *COMMAND, "worker", address, "--tls", str(keys.folder))
+        worker = _started(stack, log, *COMMAND, "worker", address, "--tls", str(tmp_path / "keys"))
         wait_for(lambda: b"measures for" in log.read_bytes(), 60, lambda: log.read_text())
         yield address, worker
 
@@ -104,6 +116,16 @@ def listening(pid: int) -> list[str]:
     """The addresses that a process and its threads listen on, as ss prints them."""
     shown = subprocess.run(["ss", "-Hltnp"], capture_output=True, text=True, check=True).stdout
     return [line.split()[3] for line in shown.splitlines() if f"pid={pid}," in line]
+
+
+@pytest.mark.timeout(90)
+def test_a_scheduler_as_printed_listens_on_one_address_and_loopback(
+    scheduler: tuple[str, subprocess.Popen[bytes]],
+) -> None:
+    address, process = scheduler
+    assert address.startswith(f"tls://{ADDRESS}:")
+    hosts = sorted(place.rpartition(":")[0] for place in listening(process.pid))
+    assert hosts == ["127.0.0.1", ADDRESS], "HTTP, and peers"
 
 
 @pytest.mark.timeout(120)

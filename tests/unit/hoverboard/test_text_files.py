@@ -8,9 +8,11 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from hoverboard import text_files
 from hoverboard.contract.errors import InputError
 from hoverboard.text_files import MOST_BYTES, read_text
 
@@ -81,6 +83,29 @@ def test_a_pipe_that_nobody_writes_or_ends_is_given_up(fifo: Path, tmp_path: Pat
         os.close(reader)
         os.close(writer)
     assert time.monotonic() - begun < 20
+
+
+def test_without_a_limit_of_its_own_a_caller_waits_five_seconds_for_a_pipe(
+    fifo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[float] = []
+
+    class Poller:
+        """Waits on a clock of its own, as long as it is told to."""
+
+        def register(self, fd: int, events: int) -> None:
+            pass
+
+        def poll(self, milliseconds: float) -> list[tuple[int, int]]:
+            waited.append(milliseconds)
+            return []
+
+    fixed = SimpleNamespace(monotonic=lambda: 100.0)
+    monkeypatch.setattr(text_files, "time", fixed)
+    monkeypatch.setattr(text_files, "select", SimpleNamespace(poll=Poller, POLLIN=1))
+    with pytest.raises(InputError, match="the pipe did not end within 5 s"):
+        read_text(fifo, "list", next_step="", pipe=True)
+    assert waited == [5000.0]
 
 
 def test_a_pipe_that_always_has_more_is_given_up(fifo: Path) -> None:

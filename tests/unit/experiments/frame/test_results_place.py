@@ -50,13 +50,45 @@ def test_too_little_space_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         check_folder(tmp_path / "out", 8)
 
 
-def test_a_read_only_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def read_only(**_: object) -> None:
-        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+class Disk:
+    """Stands in for `tempfile`: fails when a file is made, or when it is written."""
 
-    monkeypatch.setattr(results_place.tempfile, "TemporaryFile", read_only)
-    with pytest.raises(MachineError, match=r"out: cannot be written: read-only file system\n  -> give another --out"):
+    def __init__(self, code: int, *, at: str) -> None:
+        self.code, self.at = code, at
+        self.folders: list[Path] = []
+
+    def TemporaryFile(self, *, dir: Path) -> Disk:  # noqa: A002, N802
+        self.folders.append(dir)
+        return self._do("make")
+
+    def __enter__(self) -> Disk:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def write(self, data: bytes) -> None:
+        assert len(data) >= 1 << 16, "enough that a full disk shows"
+        self._do("write")
+
+    def _do(self, what: str) -> Disk:
+        if what == self.at:
+            raise OSError(self.code, os.strerror(self.code))
+        return self
+
+
+@pytest.mark.parametrize(("code", "at", "why"), [
+    (errno.EROFS, "make", "read-only file system"), (errno.EDQUOT, "write", "disk quota exceeded"),
+])  # fmt: skip
+def test_a_place_that_takes_no_file_is_told(
+    code: int, at: str, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The space that statvfs tells says nothing of a quota: only writing does."""
+    disk = Disk(code, at=at)
+    monkeypatch.setattr(results_place, "tempfile", disk)
+    with pytest.raises(MachineError, match=rf"out: cannot be written: {why}\n  -> give another --out"):
         check_folder(tmp_path / "out", 1)
+    assert disk.folders == [tmp_path]
 
 
 def test_an_error_of_writing_names_the_file_and_how_to_go_on(tmp_path: Path) -> None:

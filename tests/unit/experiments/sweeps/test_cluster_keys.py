@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shlex
 import ssl
+import sys
 from pathlib import Path
 
 import pytest
@@ -59,5 +61,25 @@ def test_the_command_prints_how_to_start_the_scheduler(tmp_path: Path) -> None:
     shown = CliRunner().invoke(app, ["experiment", "certificates", str(tmp_path / "keys")])
     assert shown.exit_code == 0, shown.stderr
     assert f"--tls-key {tmp_path / 'keys' / 'peer-key.pem'}" in shown.stdout
+    (documented,) = (
+        block
+        for block in (Path(__file__).parents[4] / "docs/experiments.md").read_text().replace("\\\n", "").split("```")
+        if "dask scheduler" in block
+    )
+    words = shlex.split(shown.stdout.splitlines()[-1].partition(": ")[2])
+    words = [word.replace("ADDRESS", "10.1.0.1").replace(f"{tmp_path}/", "") for word in words]
+    in_docs = shlex.split(documented.partition("/opt/hoverboard/bin/run-in")[2].partition("\nsudo")[0])
+    assert words[words.index("dask") :] == in_docs, "the page and the command say the same"
     again = CliRunner().invoke(app, ["experiment", "certificates", str(tmp_path / "keys")])
     assert again.exit_code == 2
+
+
+def test_a_python_without_bootstrap_starts_the_scheduler_as_a_module(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = ClusterKeys(tmp_path)
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / "venv"))
+    assert keys.scheduler("::1")[:8] == [sys.executable, "-P", "-s", "-m", "dask", "scheduler", "--host", "::1"]
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/run-in").touch()
+    assert keys.scheduler("::1")[:3] == [str(tmp_path / "bin/run-in"), "dask", "scheduler"]

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from experiments.sweeps import dask_cluster, worker
+from experiments.sweeps import cluster_keys, dask_cluster, worker
 from experiments.sweeps.cluster import WorkerLost
 from experiments.sweeps.cluster_keys import ClusterKeys
 from experiments.sweeps.dask_cluster import DaskCluster
@@ -217,6 +217,19 @@ def test_an_address_has_to_be_secure(take: Callable[[str], object], address: str
 def test_certificates_have_to_be_there(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"the folder has no ca\.pem"):
         DaskCluster("tls://127.0.0.1:1", ClusterKeys(tmp_path))
+
+
+def test_the_settings_take_no_peer_without_encryption(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    made: list[dict[str, Any]] = []
+    security = SimpleNamespace(Security=lambda **settings: made.append(settings))
+    fake = SimpleNamespace(Client=Client, security=security, scheduler=SimpleNamespace(KilledWorker=KilledWorker))
+    monkeypatch.setattr(dask_cluster, "_dask", lambda: fake)
+    keys = cluster_keys.make(tmp_path / "keys")
+    DaskCluster("tls://scheduler:1", keys)
+    (settings,) = made
+    assert settings["require_encryption"] is True
+    assert settings["tls_ca_file"] == str(keys.authority)
+    assert {settings[f"tls_{role}_cert"] for role in ("client", "worker", "scheduler")} == {str(keys.certificate)}
 
 
 @pytest.mark.parametrize("address", ["tls://", "tls://127.0.0.1", "tls://127.0.0.1:x", "tls://[::g]:1", ""])

@@ -14,9 +14,13 @@ from experiments.frame.experiment import Sample
 from experiments.sweeps.folder import Folder, Outcome, key_of
 from hoverboard.contract.errors import InputError
 
+RECORD: dict[str, Any] = {
+    "taken": "2026-01-02T03:04:05+00:00", "command": "hoverboard", "code": {"commit": "c", "changed": False},
+    "machine": {"cores": 4, "cpu": "x", "kernel": "6"}, "versions": {}, "missing": [],
+}  # fmt: skip
 DOCUMENT: dict[str, Any] = {
     "experiment": "dice", "where": "dice", "file": None, "parameters": {"sides": (6, 20)}, "sweep": {}, "quick": False,
-    "seed": 1, "repeat": 3, "record": {"code": {"commit": "c"}},
+    "seed": 1, "repeat": 3, "record": RECORD,
 }  # fmt: skip
 ONE = Outcome("sides=6", {"sides": 6}, 0, 1.5, [Sample("eyes", 4.0, "eyes", {"sides": 6})])
 BROKEN = Outcome("sides=20", {"sides": 20}, 0, 0.5, [Sample("eyes", 7.0, "eyes", {"sides": 20})], "it fell")
@@ -164,7 +168,7 @@ def test_a_run_is_resumed_with_any_number_of_repetitions(folder: Folder) -> None
         ({"sweep": {"sides": [1]}}, "has sweep"),
         ({"quick": True}, "has quick False, not True"),
         ({"seed": 2}, "has seed 1, not 2"),
-        ({"record": {"code": {"commit": "d"}}}, "another version of the code"),
+        ({"record": RECORD | {"code": {"commit": "d", "changed": False}}}, "another version of the code"),
         ({"file": "0123"}, "another version of the code"),
     ],
 )

@@ -18,7 +18,7 @@ from tests.unit.experiments.sweeps.dice import FILE
 
 RECORD = {
     "taken": "2026-11-29T12:00:00+00:00", "code": {"commit": "abcdef" * 7, "changed": False},
-    "machine": {"cores": 2, "cpu": "made up", "kernel": "6.18"},
+    "machine": {"cores": 2, "cpu": "made up", "kernel": "6.18"}, "versions": {}, "command": "hoverboard", "missing": [],
 }  # fmt: skip
 
 

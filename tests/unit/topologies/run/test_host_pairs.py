@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from controllers.testing.fake_switch import ipv4_packet
 from controllers.testing.world import World
 from hoverboard.contract.entities import Host, Hoverboard
-from topologies.run.host_pairs import MOST_HOSTS, may_ping, pairs, pinged
+from topologies.run.host_pairs import MOST_HOSTS, _passes, may_ping, pairs, pinged
 from topologies.spec import schema
 from topologies.spec.topology import Topology, VMSpec, to_entities
 
@@ -164,3 +164,16 @@ def test_what_may_ping_is_what_the_switches_let_pass(
 def test_without_rules_the_defaults_decide(ingress: str, egress: str, allowed: bool) -> None:
     topology = schema.from_keys({"hosts": 2, "networks": [blue(2, ingress=ingress, egress=egress)]})
     assert may_ping(topology.networks[0], *topology.vms) is allowed
+
+
+@pytest.mark.parametrize(("rule", "answer", "passes"), [
+    ("egress allow", False, True), ("egress allow", True, True), ("egress deny", False, False),
+    ("egress deny", True, False), ("ingress allow", False, False), ("ingress allow", True, True),
+    ("ingress deny", False, False), ("ingress deny", True, False),
+])  # fmt: skip
+def test_a_rule_of_the_other_direction_lets_answers_out_if_it_allows(rule: str, answer: bool, passes: bool) -> None:
+    """Each packet on its own: for a whole ping, another rule often decides the same."""
+    direction, action = rule.split()
+    rules = [{"name": "r", "protocol": "icmp", "direction": direction, "action": action}]
+    topology = schema.from_keys({"hosts": 2, "networks": [blue(2, ingress="deny", egress="deny", rules=rules)]})
+    assert _passes(topology.networks[0], *topology.vms, "egress", answer=answer) is passes
