@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-COMMAND = [sys.executable, "-m", "console.cli"]
+COMMAND = [sys.executable, "-P", "-m", "console.cli"]
 POLICY = (
     "from controllers.vmc.offload.policy import OffloadPolicy\nclass Mine(OffloadPolicy):\n"
     "    def decide(self, host, candidates, now): ...\n"
