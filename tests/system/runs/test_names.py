@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from console.prompt.prompt import run_in
+from console.prompt.prompt import run_command
 from experiments.tools import tool_processes
 from topologies.guests.guest_files import HOSTNAME, HOSTS, NSSWITCH, RESOLV_CONF
 from topologies.namespaces import entering
@@ -76,7 +76,7 @@ def known(bed: Testbed, node: str, name: str) -> set[str]:
 def typed(bed: Testbed, *words: str, **variables: str) -> str:
     """The output of a command of `hoverboard`."""
     environment = os.environ | variables | {"HOVERBOARD_STATE_DIR": str(bed.directory.path.parent)}
-    command = [sys.executable, "-m", "console.cli", *words]
+    command = [sys.executable, "-P", "-m", "console.cli", *words]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, env=environment).stdout
 
 
@@ -107,7 +107,7 @@ def test_whatever_starts_a_program_it_is_in_the_whole_node(bed: Testbed, capfd: 
     assert node.popen(ask, text=True).communicate(timeout=30)[0].split() == said
     assert node.pexec(ask)[0].split() == said
     assert output(bed, "blue-1", *ask).split() == said
-    assert run_in(pid, ask) == 0
+    assert run_command(pid, ask) == 0
     assert capfd.readouterr().out.split() == said
     assert typed(bed, "exec", "--run", bed.run, "blue-1", "--", *ask).split() == said
 
