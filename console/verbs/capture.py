@@ -45,9 +45,10 @@ def capture(
     run: Run = None,
     as_json: Json = False,
 ) -> None:
-    """Capture packets as the data plane of a node receives and sends them, and say why it drops some.
+    """Capture packets as the data plane of a node receives and sends them.
 
-    A line on stderr says when the capture begins. Ctrl-C ends it.
+    Where engines carry the packets, it says why some are dropped. A line on stderr says when the capture begins.
+    Ctrl-C ends it.
     """
     runs.need_root("capture")
     if as_json and file is None:
@@ -204,8 +205,11 @@ def _ended(process: subprocess.Popen[str], timeout: float) -> bool:
 
 
 def _pass_on(words: IO[str], node: str) -> None:
-    """Pass tcpdump's words on, and say when it captures: it says so itself, once it does."""
+    """Pass tcpdump's words on, and say when it captures: it says so itself, once it does. It sees no drops."""
     for line in words:
         print_progress(line.rstrip("\n"))
         if "listening on" in line:
-            print_progress(f"capturing begins now on {node}; Ctrl-C ends it")
+            print_progress(
+                f"capturing begins now on {node}; drops are not seen here: "
+                f"`hoverboard status {node}` counts them by rule; Ctrl-C ends it"
+            )

@@ -26,13 +26,15 @@ def execute(
     runs.need_root("exec")
     given = split_command(command)
     from topologies.client.run_client import RunClient
-    from topologies.namespaces.entering import entering
+    from topologies.namespaces.entering import entering, marking
     from topologies.namespaces.users import as_user
 
     name = given.user or user
-    argv = given.argv if name is None else [*as_user(name), *given.argv]
+    user_words = [] if name is None else as_user(name)
     with RunClient(runs.live(given.run or run)) as client:
         pid = client.pid_of(node)
+    # The environment of a login is a new one, without the mark.
+    argv = given.argv if name is None else [*user_words, *marking(pid), *given.argv]
     sys.stdout.flush()
     guard.restore_umask()
     command = [*entering(pid), *argv]

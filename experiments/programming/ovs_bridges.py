@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from hoverboard.contract.errors import MeasurementError
+from hoverboard.contract.openflow.pipeline import OPENFLOW_VERSIONS
 from topologies.processes.deadlines import accepts, wait_for
 
 SCHEMA = Path("/usr/share/openvswitch/vswitch.ovsschema")
@@ -52,8 +53,8 @@ class Bridges:
             arguments: list[str] = []
             for name, (dpid, ports) in waiting[first : first + _BATCH]:
                 arguments += [
-                    "--", "add-br", name, "--", "set", "bridge", name, "datapath_type=netdev", "protocols=OpenFlow14",
-                    "fail-mode=secure", f"other-config:datapath-id={dpid:016x}",
+                    "--", "add-br", name, "--", "set", "bridge", name, "datapath_type=netdev",
+                    f"protocols={OPENFLOW_VERSIONS}", "fail-mode=secure", f"other-config:datapath-id={dpid:016x}",
                 ]  # fmt: skip
                 if controller:
                     arguments += [

@@ -15,12 +15,10 @@ from pathlib import Path
 
 from hoverboard.contract.encapsulation import FABRIC_MTU, GENEVE_PORT, datapath_id, underlay_mac
 from hoverboard.contract.errors import SwitchError
-from hoverboard.contract.openflow.pipeline import BRIDGE, TUNNEL_PORT, TUNNEL_PORT_NAME
+from hoverboard.contract.openflow.pipeline import BRIDGE, OPENFLOW_VERSIONS, TUNNEL_PORT, TUNNEL_PORT_NAME
 from hoverboard.vswitch.run_files import DATABASE_PROGRAM, DATABASE_SOCKET, SWITCH_PROGRAM, running_control_socket
 from hoverboard.vswitch.unixctl import UnixctlClient
 
-# Our own controller asks for 1.4; the others are for tools in the node, and for controllers that users bring.
-OPENFLOW_VERSIONS = "OpenFlow10,OpenFlow13,OpenFlow14,OpenFlow15"
 PHYSICAL_BRIDGE = "br-phy"  # dataplane "ovs": holds the uplink; Open vSwitch looks for tunnel routes there
 
 

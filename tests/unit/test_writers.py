@@ -1,7 +1,7 @@
 """Files for people are written by hoverboard/safe_files.py alone: elsewhere nothing is opened to be written.
 
 Root writes these files into folders of others. What a run writes into its own directory, which only its user can enter,
-needs no such care; `IN_THEIR_OWN_PLACE` names those modules.
+needs no such care; nor does what stands in other places of its own. `IN_THEIR_OWN_PLACE` names those modules.
 """
 
 from __future__ import annotations
@@ -12,11 +12,25 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.source_tree import LAYERS
+
 ROOT = Path(__file__).parents[2]
-LAYERS = ("experiments", "console", "topologies", "benchmarks")
 RUN, TEMPORARY, KERNEL, SOURCE = "a run's directory", "a temporary directory", "files of the kernel", "the checkout"
 MEMORY = "a directory in memory of one mount namespace"
+CACHE = "a directory of compiled code, refused if others can write it"
+ITSELF = "the module that writes with care"
 IN_THEIR_OWN_PLACE = {
+    "hoverboard/safe_files.py": ITSELF,
+    "hoverboard/contract/document_schemas.py": SOURCE,
+    "hoverboard/coprocessor/cpu_account.py": KERNEL,
+    "hoverboard/fastpath/compiled/compiler.py": CACHE,
+    "hoverboard/fastpath/compiled/disk_cache.py": CACHE,
+    "hoverboard/fastpath/engine/compose.py": CACHE,
+    "hoverboard/host/checkpointing/journal.py": RUN,
+    "hoverboard/host/nursery.py": RUN,
+    "controllers/__main__.py": RUN,
+    "controllers/crash.py": RUN,
+    "controllers/store/store_server.py": RUN,
     "topologies/processes/ledger.py": RUN,
     "topologies/processes/launcher.py": RUN,
     "topologies/processes/run_directory.py": RUN,

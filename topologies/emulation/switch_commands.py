@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hoverboard.contract.errors import InputError, MachineError, SwitchError
-from hoverboard.contract.openflow.pipeline import BRIDGE
+from hoverboard.contract.openflow.pipeline import BRIDGE, OPENFLOW_VERSIONS
 
-VERSIONS = "OpenFlow10,OpenFlow13,OpenFlow14,OpenFlow15"
 _TIMEOUT = 10.0  # seconds for a command that reads or changes
 _ENDLESS = ("monitor", "snoop")
 
@@ -47,9 +46,9 @@ def dpctl(directory: Path, words: Sequence[str], *, where: str) -> str:
     if command in _ENDLESS:
         raise InputError(
             f"`dpctl {command}` does not end, so it would show one switch only",
-            next_step=f"watch that one: sh ovs-ofctl -O {VERSIONS} {command} {target}",
+            next_step=f"watch that one: sh ovs-ofctl -O {OPENFLOW_VERSIONS} {command} {target}",
         )
-    return _output(["ovs-ofctl", "-O", VERSIONS, command, target, *rest], where)
+    return _output(["ovs-ofctl", "-O", OPENFLOW_VERSIONS, command, target, *rest], where)
 
 
 def ports(directory: Path, *, where: str) -> list[SwitchPort]:

@@ -21,6 +21,7 @@ from topologies.guests.link_events import LinkEvent
 
 _log = logging.getLogger(__name__)
 IPV6_MIN_MTU = 1280  # RFC 8200, section 5: the kernel has no IPv6 on a link with less
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 10.0  # seconds before the socket is opened again
 _FIRST_NUMBER = 1 << 20  # the kernel itself numbers the namespaces of the hosts' uplinks from 0
 # It is there already; the link is down again, or gone.
 _HARMLESS = {0, errno.EEXIST, errno.ENETDOWN, errno.ENODEV}
@@ -34,6 +35,9 @@ class Events(Protocol):
 
     def read(self) -> list[LinkEvent] | None:
         """Wait for events; None after `stop`."""
+
+    def reopen(self, pause: float) -> None:
+        """Open the socket again after a pause in seconds, which `stop` ends."""
 
     def stop(self) -> None:
         """End `read`."""
@@ -116,19 +120,36 @@ class GuestAgent:
         self._events.close()
 
     def _run(self) -> None:
+        pause = _FIRST_PAUSE
         while True:
             try:
                 events = self._events.read()
-            except OSError as error:
-                if error.errno != errno.ENOBUFS:
-                    _log.error("addresses of VMs do not come back any more when a link does: %s", error)
-                    return
-                _log.warning("the kernel dropped changes of links: all VMs get their addresses again")
-                self._restore((guest, [guest.ipv4, guest.ipv6]) for guest in list(self._guests.values()))
+            except Exception as error:
+                if isinstance(error, OSError) and error.errno == errno.ENOBUFS:
+                    _log.warning("the kernel dropped changes of links: all VMs get their addresses again")
+                    self._restore_all()
+                    continue
+                _log.error("there is no news of VMs' links: %s; trying again after %g s", error, pause)
+                self._reopen(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE)
                 continue
             if events is None:
                 return
+            pause = _FIRST_PAUSE
             self._restore((guest, guest.lost(event)) for event in events if (guest := self._guest(event)))
+
+    def _reopen(self, pause: float) -> None:
+        try:
+            self._events.reopen(pause)
+        except Exception as error:  # the next `read` fails as well, and leads here again
+            _log.error("the socket for changes of VMs' links cannot be opened: %s", error)
+        else:
+            self._restore_all()  # what changed meanwhile was not heard
+
+    def _restore_all(self) -> None:
+        self._restore(
+            (guest, [one for one in (guest.ipv4, guest.ipv6) if one]) for guest in list(self._guests.values())
+        )
 
     def _guest(self, event: LinkEvent) -> Guest | None:
         guest = self._guests.get(event.number)
@@ -142,6 +163,9 @@ class GuestAgent:
                 failed = set(self._send(guest.pid, requests)) - _HARMLESS
             except (HoverboardError, OSError) as error:
                 _log.info("VM %s goes while its link comes back: %s", guest.name, error)
+                continue
+            except Exception:
+                _log.exception("VM %s does not get its addresses and routes again", guest.name)
                 continue
             if failed:
                 reasons = ", ".join(os.strerror(code) for code in sorted(failed))

@@ -55,12 +55,10 @@ class LinkEvents:
     """
 
     def __init__(self, pid: int) -> None:
+        self._pid = pid
         with entered(pid):
-            self._events = _open(_GROUP_LINK)
             self._requests = _open(0)
-        self._events.setsockopt(_SOL_NETLINK, _LISTEN_ALL_NSID, 1)
-        with contextlib.suppress(PermissionError):  # in a user namespace
-            self._events.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER)
+        self._events = self._open_events()
         self._wake = os.eventfd(0)
         self._lock = threading.Lock()
 
@@ -89,6 +87,27 @@ class LinkEvents:
         data, notes, _, _ = self._events.recvmsg(_LARGEST, socket.CMSG_SPACE(4))
         number = next((struct.unpack("=i", value)[0] for _, kind, value in notes if kind == _LISTEN_ALL_NSID), None)
         return [] if number is None else link_events(number, data)
+
+    def reopen(self, pause: float) -> None:
+        """Hear by a new socket, after a pause in seconds; only the thread that reads may call it.
+
+        The namespaces keep their numbers. `stop` ends the pause.
+
+        Raises:
+            OSError: the process that keeps the numbers is gone, or there is no socket.
+        """
+        select.select([self._wake], [], [], pause)
+        opened = self._open_events()
+        self._events.close()
+        self._events = opened
+
+    def _open_events(self) -> socket.socket:
+        with entered(self._pid):
+            opened = _open(_GROUP_LINK)
+        opened.setsockopt(_SOL_NETLINK, _LISTEN_ALL_NSID, 1)
+        with contextlib.suppress(PermissionError):  # in a user namespace
+            opened.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER)
+        return opened
 
     def stop(self) -> None:
         """End `read` in another thread."""

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from hoverboard import programs
 from hoverboard.contract.errors import MachineError
-from topologies.namespaces import mount_namespace
+from topologies.namespaces import mount_namespace, netns
 
 _CLONE_NEWUTS = 0x4000000  # linux/sched.h
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -24,7 +24,10 @@ def entering(pid: int, *, detached: bool = False) -> list[str]:
     """The first words of a command that runs in all namespaces of the node that the process `pid` keeps.
 
     mnexec enters the network and the mount namespace, and stays in the caller's working directory. It knows no UTS
-    namespace, so nsenter enters that one. Both become the command in the end: its pid is the pid of the first.
+    namespace, so nsenter enters that one. All become the command in the end: its pid is the pid of the first.
+
+    The command has the mark of the run in its environment. So it is found when the run goes down, even if it has left
+    all namespaces of the node.
 
     Args:
         pid: the process.
@@ -36,7 +39,17 @@ def entering(pid: int, *, detached: bool = False) -> list[str]:
     for tool, package in (("mnexec", "mininet"), ("nsenter", "util-linux")):
         if programs.find(tool) is None:
             raise MachineError(f"{tool} is not installed", next_step=f"apt-get install {package}")
-    return [*entering_uts(pid), "mnexec", "-da" if detached else "-a", str(pid)]
+    return [*entering_uts(pid), *marking(pid), "mnexec", "-da" if detached else "-a", str(pid)]
+
+
+def marking(pid: int) -> list[str]:
+    """The first words of a command that has the mark of the process `pid` in its environment; none without a mark."""
+    begin = f"{netns.MARK_VARIABLE}=".encode()
+    try:
+        words = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:  # it is gone, or another user's: whoever enters it is told then
+        return []
+    return next((["env", os.fsdecode(word)] for word in words if word.startswith(begin) and word != begin), [])
 
 
 def entering_uts(pid: int) -> list[str]:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from hoverboard.contract.errors import MachineError
 
+MARK_VARIABLE = "HOVERBOARD_MARK"  # in the environment of processes (topologies.processes.marks)
 _CLONE_NEWNET = 0x40000000  # linux/sched.h
 # linux/netlink.h, linux/rtnetlink.h, linux/if_link.h
 _ERROR, _GETLINK, _SETLINK = 2, 18, 19

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 import pwd
 
+from hoverboard.contract.checks.similar_names import similar
 from hoverboard.contract.errors import InputError
 
 
@@ -22,8 +22,8 @@ def as_user(name: str) -> list[str]:
     try:
         entry = pwd.getpwnam(name)
     except (KeyError, ValueError):  # ValueError: a zero byte
-        near = difflib.get_close_matches(name, [one.pw_name for one in pwd.getpwall()], 1)
-        step = f"did you mean {near[0]!r}?" if near else "choose a user of this machine: `getent passwd` lists them"
+        near = similar(name, (one.pw_name for one in pwd.getpwall()))
+        step = f"did you mean {near!r}?" if near else "choose a user of this machine: `getent passwd` lists them"
         raise InputError(f"this machine has no user {name!r}", where="--as", next_step=step) from None
     ids = ["--reuid", str(entry.pw_uid), "--regid", str(entry.pw_gid), "--init-groups"]
     return ["setpriv", *ids, "--inh-caps=-all", "--reset-env"]

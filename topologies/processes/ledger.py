@@ -99,7 +99,7 @@ class Ledger:
             head = {
                 "record": "run", "version": VERSION, "run": self.directory.run, "mark": str(self._mark),
                 "boot": processes.boot_id(), "netns": processes.own_namespace(), "uts": processes.own_host_name(),
-                "tree": str(self.directory.path),
+                "mnt": processes.own_mounts(), "tree": str(self.directory.path),
             }  # fmt: skip
             file.write(json.dumps(head) + "\n")
 
@@ -221,7 +221,8 @@ def _kill_rounds(ledger: Ledger, table: Processes, timeout: float, stack: contex
     myself = os.getpid()
     # A process that has not made its namespaces yet is still in those of the machine.
     head = ledger.head()
-    foreign = {table.own_namespace(), table.own_host_name(), head.get("netns"), head.get("uts")}
+    own = (table.own_namespace(), table.own_host_name(), table.own_mounts())
+    foreign = {*own, *(head.get(key) for key in ("netns", "uts", "mnt"))}
     kept: dict[Process, set[int]] = {}
     for number in range(1, _MOST_ROUNDS + 1):
         records = [r for r in live_processes(ledger, table) if r.kind != "holder" and r.process.pid != myself]
@@ -229,8 +230,8 @@ def _kill_rounds(ledger: Ledger, table: Processes, timeout: float, stack: contex
         holders = {r.process: r.what for r in records if r.kind == "namespace"}
         for process in holders.keys() - kept.keys():
             found = table.hold(process, stack)
-            # Nodes of a run that an earlier version has started have the machine's host name.
-            kept[process] = (found if "uts" in head else {table.namespace(process) or 0}) - foreign
+            # Nodes of a run that an earlier version has started may have the machine's host name and its mounts.
+            kept[process] = (found if "mnt" in head else {table.namespace(process) or 0}) - foreign
         inodes = {inode for some in kept.values() for inode in some}
         # Processes that users started in the run's namespaces (exec, popen) keep those alive, and are killed as well.
         for process in table.members(inodes) if inodes else ():

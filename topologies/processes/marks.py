@@ -21,7 +21,7 @@ from hoverboard.contract.errors import RunError
 from topologies.namespaces import netns
 from topologies.processes.process_table import LinuxProcesses, Process, Processes, start_time
 
-VARIABLE = "HOVERBOARD_MARK"
+VARIABLE = netns.MARK_VARIABLE
 _ROUNDS = 20  # of killing, while new processes are forked
 
 

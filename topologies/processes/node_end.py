@@ -1,7 +1,7 @@
 """Ends the processes of nodes that are removed while their run stays up.
 
 They are found by their namespaces alone: what `exec`, `popen` or a user's `nsenter` has started there, and what these
-have started. A process in a network namespace that was made inside a VM still has the VM's UTS namespace.
+have started. A process in a network namespace that was made inside a VM still has the VM's UTS and mount namespace.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def end_processes(holders: Iterable[int], processes: Processes | None = None, ti
     with contextlib.ExitStack() as stack:
         keeping = [process for pid in holders if (process := identified(pid)) is not None]
         found = {inode for process in keeping for inode in table.hold(process, stack)}
-        namespaces = found - {table.own_namespace(), table.own_host_name()}
+        namespaces = found - {table.own_namespace(), table.own_host_name(), table.own_mounts()}
         _kill(keeping, table, timeout)
         for _ in range(_ROUNDS if namespaces else 0):
             if not _kill(table.members(namespaces), table, timeout):

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-_KINDS = ("net", "uts")  # of namespaces by which processes are found
+_KINDS = ("net", "uts", "mnt")  # of namespaces by which processes are found
 _MOST_LOOKS = 100  # at the processes that came meanwhile; each takes some milliseconds
 
 
@@ -43,6 +43,9 @@ class Processes(Protocol):
     def own_host_name(self) -> int:
         """Inode of our own UTS namespace."""
 
+    def own_mounts(self) -> int:
+        """Inode of our own mount namespace."""
+
     def alive(self, process: Process) -> bool:
         """Whether exactly this process runs; a zombie does not."""
 
@@ -50,14 +53,14 @@ class Processes(Protocol):
         """Inode of its network namespace; None when it is gone."""
 
     def hold(self, process: Process, stack: contextlib.ExitStack) -> set[int]:
-        """Hold its network and its UTS namespace until the stack is closed, so that no others get their inodes.
+        """Hold its network, UTS and mount namespace until the stack is closed, so that no others get their inodes.
 
         Returns:
             Their inodes; empty when it is gone.
         """
 
     def members(self, namespaces: set[int]) -> Iterable[Process]:
-        """All processes in one of these network or UTS namespaces, one after the other."""
+        """All processes in one of these network, UTS or mount namespaces, one after the other."""
 
     def send(self, process: Process, number: signal.Signals) -> None:
         """Send a signal to exactly this process; harmless when it is gone."""
@@ -125,6 +128,10 @@ class LinuxProcesses:
         """Inode of our own UTS namespace."""
         return os.stat("/proc/self/ns/uts").st_ino
 
+    def own_mounts(self) -> int:
+        """Inode of our own mount namespace."""
+        return os.stat("/proc/self/ns/mnt").st_ino
+
     def alive(self, process: Process) -> bool:
         """Whether exactly this process runs; a zombie does not."""
         return start_time(process.pid) == process.start
@@ -135,7 +142,7 @@ class LinuxProcesses:
         return inode if self.alive(process) else None
 
     def hold(self, process: Process, stack: contextlib.ExitStack) -> set[int]:
-        """Hold its network and its UTS namespace until the stack is closed, so that no others get their inodes.
+        """Hold its network, UTS and mount namespace until the stack is closed, so that no others get their inodes.
 
         Returns:
             Their inodes; empty when it is gone.
@@ -151,7 +158,7 @@ class LinuxProcesses:
         return inodes if self.alive(process) else set()
 
     def members(self, namespaces: set[int]) -> Iterator[Process]:
-        """All processes in one of these network or UTS namespaces, one after the other.
+        """All processes in one of these network, UTS or mount namespaces, one after the other.
 
         A process that is killed as soon as it is found has less time to fork. One that ends before it was looked at may
         have forked another one. So the processes that are new since are looked at as well, until none ended meanwhile.
@@ -162,9 +169,9 @@ class LinuxProcesses:
             seen.update(new)
             all_seen = True
             for pid in map(int, new):
-                network = _inode(pid, "net")
-                all_seen = all_seen and network is not None
-                if network in namespaces or _inode(pid, "uts") in namespaces:
+                inodes = [_inode(pid, kind) for kind in _KINDS]
+                all_seen = all_seen and inodes[0] is not None
+                if not namespaces.isdisjoint(inodes):
                     process = identified(pid)
                     if process is not None and namespaces & self._namespaces(process):
                         yield process

@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import Any
 
+from hoverboard.contract.checks.similar_names import similar
 from topologies.spec import yaml_reader
 from topologies.spec.faults import Fault, explain
 from topologies.spec.keys import keys_at
@@ -59,6 +59,6 @@ def fault_of(positions: Positions, path: yaml_reader.Path, item: Any) -> Fault:
 
 def _unknown_key(positions: Positions, path: yaml_reader.Path) -> Fault:
     known = [key for key, field in keys_at(path[:-1]).model_fields.items() if field.annotation is not type(None)]
-    close = difflib.get_close_matches(str(path[-1]), known, n=1)
-    step = f"did you mean `{close[0]}`? " if close else "remove it; "
+    close = similar(str(path[-1]), known)
+    step = f"did you mean `{close}`? " if close else "remove it; "
     return positions.fault(path, "unknown key", f"{step}the keys here are: {', '.join(known)}")

@@ -44,6 +44,7 @@ from hoverboard.contract.openflow.tables import (
     ETH_IPV4,
     ETH_IPV6,
     FIRST_VPORT,
+    OPENFLOW_VERSIONS,
     PIPELINE,
     PROTO_ICMP,
     PROTO_ICMPV6,
@@ -68,6 +69,7 @@ from hoverboard.contract.packets import Address, mac_number
 __all__ = [
     "Address",
     "BRIDGE",
+    "OPENFLOW_VERSIONS",
     "ETH_ARP",
     "ETH_IPV4",
     "ETH_IPV6",

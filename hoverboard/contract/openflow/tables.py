@@ -17,6 +17,8 @@ ETH_IPV4, ETH_ARP, ETH_IPV6 = 0x0800, 0x0806, 0x86DD
 PROTO_ICMP, PROTO_TCP, PROTO_UDP, PROTO_ICMPV6 = 1, 6, 17, 58
 
 BRIDGE = "br-int"  # the integration bridge of every switch
+# Of each bridge. Our own controller asks for 1.4; the others are for tools in the node, and for users' controllers.
+OPENFLOW_VERSIONS = "OpenFlow10,OpenFlow13,OpenFlow14,OpenFlow15"
 TUNNEL_PORT_NAME = "gnv"  # its one Geneve port, remote_ip=flow, key=flow
 TUNNEL_PORT = 1  # ... and the OpenFlow number of that port
 FIRST_VPORT = 100  # the host agent numbers vports from here

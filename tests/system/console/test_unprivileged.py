@@ -15,7 +15,7 @@ import pytest
 
 from console.unprivileged import _KEPT, _SECONDS
 
-COMMAND = [sys.executable, "-m", "console.cli"]
+COMMAND = [sys.executable, "-P", "-m", "console.cli"]
 POLICY = (
     "from controllers.vmc.offload.policy import OffloadPolicy\nclass Mine(OffloadPolicy):\n"
     "    def decide(self, host, candidates, now): ...\n"

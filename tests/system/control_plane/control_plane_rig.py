@@ -179,7 +179,7 @@ class Rig:
     def start_plane(self, *arguments: str) -> None:
         with (self.dir / "control.log").open("ab") as log:
             self.plane = subprocess.Popen(
-                [sys.executable, "-m", "controllers", "--dir", str(self.control), *arguments],
+                [sys.executable, "-P", "-m", "controllers", "--dir", str(self.control), *arguments],
                 stdout=log, stderr=log, cwd=ROOT,
             )  # fmt: skip
         self.client.wait_ready(15)

@@ -229,7 +229,7 @@ def test_a_switch_that_lost_its_flows_gets_them_back(cluster: Rig) -> None:
 
 def test_a_second_control_plane_in_the_directory_is_refused(cluster: Rig) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "controllers", "--dir", str(cluster.control)],
+        [sys.executable, "-P", "-m", "controllers", "--dir", str(cluster.control)],
         capture_output=True, text=True, timeout=20, cwd=ROOT, check=False,
     )  # fmt: skip
     assert done.returncode == RunError.exit_code

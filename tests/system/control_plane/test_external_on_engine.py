@@ -30,7 +30,7 @@ def said_and_run() -> Iterator[tuple[str, RunClient]]:
     words = ["up", str(TOPOLOGY), "--run", name, "--dataplane", "fastpath", "--detach"]
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "console.cli", *words], env={**os.environ, "HOVERBOARD_STATE_DIR": str(base)},
+            [sys.executable, "-P", "-m", "console.cli", *words], env={**os.environ, "HOVERBOARD_STATE_DIR": str(base)},
             capture_output=True, text=True, timeout=_UP_SECONDS, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr

@@ -174,7 +174,7 @@ def test_what_comes_and_goes_is_captured(cluster: Testbed, tmp_path: Path) -> No
     ping = cluster.node("good").popen(
         ["ping", "-i0.05", address(cluster, "victim")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    command = [sys.executable, "-m", "console.cli", "capture", "good", "-c", "10", "-w", str(file), "--json"]
+    command = [sys.executable, "-P", "-m", "console.cli", "capture", "good", "-c", "10", "-w", str(file), "--json"]
     env = {**os.environ, "HOVERBOARD_STATE_DIR": str(cluster.directory.path.parent)}
     done = subprocess.run(
         [*command, "--run", cluster.run], capture_output=True, text=True, env=env, timeout=180, check=False

@@ -38,7 +38,7 @@ def pinging(fastpath: Testbed) -> Iterator[None]:
 
 def start(bed: Testbed, *words: str) -> subprocess.Popen[str]:
     """A verb of the command line, on this run."""
-    command = [sys.executable, "-m", "console.cli", *words, "--run", bed.run]
+    command = [sys.executable, "-P", "-m", "console.cli", *words, "--run", bed.run]
     env = {**os.environ, "HOVERBOARD_STATE_DIR": str(bed.directory.path.parent)}
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
 

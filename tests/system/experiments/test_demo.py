@@ -44,7 +44,7 @@ def test_demo(state: Path, run_name: str, tmp_path: Path) -> None:
 @pytest.mark.timeout(240)
 def test_interrupted_demo_leaves_nothing(state: Path, run_name: str, tmp_path: Path) -> None:
     process = subprocess.Popen(
-        [sys.executable, "-m", "console.cli", "demo", "--run", run_name, "--out", str(tmp_path / "out")],
+        [sys.executable, "-P", "-m", "console.cli", "demo", "--run", run_name, "--out", str(tmp_path / "out")],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
     try:

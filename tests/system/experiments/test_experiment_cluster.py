@@ -18,7 +18,7 @@ from topologies.processes.run_directory import run_names
 
 pytest.importorskip("distributed")
 ROOT = Path(__file__).parents[3]
-COMMAND = [sys.executable, "-m", "console.cli", "experiment"]
+COMMAND = [sys.executable, "-P", "-m", "console.cli", "experiment"]
 ADDRESS = "127.0.0.2"
 
 

@@ -17,7 +17,7 @@ from topologies.processes.deadlines import wait_for
 from topologies.processes.run_directory import run_names
 
 ROOT = Path(__file__).parents[3]
-COMMAND = [sys.executable, "-m", "console.cli", "experiment"]
+COMMAND = [sys.executable, "-P", "-m", "console.cli", "experiment"]
 
 
 def run(*words: object) -> subprocess.CompletedProcess[str]:

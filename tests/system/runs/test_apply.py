@@ -252,7 +252,11 @@ def _vms_come_and_go(bed: Testbed, file: Path) -> None:
 def test_the_command(state: Path, run_name: str, tmp_path: Path) -> None:
     def hoverboard(*words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "console.cli", *words], capture_output=True, text=True, timeout=140, check=False
+            [sys.executable, "-P", "-m", "console.cli", *words],
+            capture_output=True,
+            text=True,
+            timeout=140,
+            check=False,
         )
 
     file = tmp_path / "applied.yaml"

@@ -21,7 +21,7 @@ from topologies.processes.run_directory import run_names
 
 _UP_SECONDS = 150.0
 _SECONDS = 60.0
-COMMAND = [sys.executable, "-m", "console.cli"]
+COMMAND = [sys.executable, "-P", "-m", "console.cli"]
 
 
 def hoverboard(*words: str, stdin: str = "", timeout: float = _SECONDS) -> subprocess.CompletedProcess[str]:

@@ -28,7 +28,7 @@ def apart(script: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run a shell script with mounts of its own. $HB is the command."""
     return subprocess.run(
         ["unshare", "-m", "sh", "-c", script], capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=280,
-        check=False, env={**os.environ, "HB": f"{sys.executable} -m console.cli", **environment},
+        check=False, env={**os.environ, "HB": f"{sys.executable} -P -m console.cli", **environment},
     )  # fmt: skip
 
 

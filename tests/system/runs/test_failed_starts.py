@@ -38,7 +38,7 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, s
 
 def hoverboard(*words: str, **more: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "console.cli", *words], capture_output=True, text=True, stdin=subprocess.DEVNULL,
+        [sys.executable, "-P", "-m", "console.cli", *words], capture_output=True, text=True, stdin=subprocess.DEVNULL,
         timeout=250, check=False, **more,  # type: ignore[call-overload]
     )  # fmt: skip
 
@@ -114,7 +114,7 @@ def test_a_python_process_that_cannot_start_is_told_with_the_end_of_its_output(
 def test_of_two_starts_of_one_name_one_wins_and_the_other_says_so(
     detach: list[str], state: Path, tiny: Path, run_name: str
 ) -> None:
-    command = [sys.executable, "-m", "console.cli", "up", str(tiny), "--run", run_name, *detach]
+    command = [sys.executable, "-P", "-m", "console.cli", "up", str(tiny), "--run", run_name, *detach]
     with contextlib.ExitStack() as stack:
         both = [
             stack.enter_context(
@@ -156,13 +156,13 @@ def test_the_lock_of_a_start_that_was_killed_is_no_hindrance(state: Path, tiny: 
 
 def test_a_topology_from_a_pipe_comes_up_in_the_background(state: Path, tiny: Path, run_name: str) -> None:
     done = subprocess.run(
-        ["bash", "-c", f"'{sys.executable}' -m console.cli up <(cat '{tiny}') --run {run_name} --detach"],
+        ["bash", "-c", f"'{sys.executable}' -P -m console.cli up <(cat '{tiny}') --run {run_name} --detach"],
         capture_output=True, text=True, timeout=200, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert _state_of(run_name) == "up"
     plan = subprocess.run(
-        ["bash", "-c", f"'{sys.executable}' -m console.cli apply <(cat '{tiny}') --run {run_name} --dry-run"],
+        ["bash", "-c", f"'{sys.executable}' -P -m console.cli apply <(cat '{tiny}') --run {run_name} --dry-run"],
         capture_output=True, text=True, timeout=200, check=False,
     )  # fmt: skip
     assert "nothing to do" in plan.stdout, plan.stderr

@@ -32,7 +32,7 @@ def hoverboard(*words: str, cwd: Path) -> Iterator[subprocess.Popen[str]]:
             signal.signal(number, signal.SIG_DFL)
 
     with subprocess.Popen(
-        [sys.executable, "-m", "console.cli", *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        [sys.executable, "-P", "-m", "console.cli", *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE, text=True, cwd=cwd, preexec_fn=as_in_a_shell,
     ) as process:  # fmt: skip
         try:
@@ -178,7 +178,7 @@ def test_an_interrupted_start_leaves_the_run_of_that_name_alone(
 
 
 def test_nohup_keeps_a_start_from_the_hangup(state: Path, tiny: Path, tmp_path: Path, run_name: str) -> None:
-    command = ["nohup", sys.executable, "-m", "console.cli", "up", str(tiny), "--run", run_name, "--detach"]
+    command = ["nohup", sys.executable, "-P", "-m", "console.cli", "up", str(tiny), "--run", run_name, "--detach"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=tmp_path)
     directory = RunDirectory.of(run_name, state)
     until(directory.ledger.exists, 60.0, "the start does not begin")

@@ -76,7 +76,7 @@ def known(bed: Testbed, node: str, name: str) -> set[str]:
 def typed(bed: Testbed, *words: str, **variables: str) -> str:
     """The output of a command of `hoverboard`."""
     environment = os.environ | variables | {"HOVERBOARD_STATE_DIR": str(bed.directory.path.parent)}
-    command = [sys.executable, "-m", "console.cli", *words]
+    command = [sys.executable, "-P", "-m", "console.cli", *words]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, env=environment).stdout
 
 

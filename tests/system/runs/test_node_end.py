@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.waiting import until
+from topologies.emulation.nodes import Server
 from topologies.namespaces.entering import entering
 from topologies.processes.process_table import Process, identified, start_time
 from topologies.run.testbed import Testbed
@@ -51,6 +53,7 @@ def hidden(bed: Testbed, vm: str, folder: Path) -> dict[str, Process]:
     scripts = {
         "nohup": "nohup sh -c 'echo $$ > {}; exec sleep 600' >/dev/null 2>&1 &",
         "setsid": "setsid -f sh -c 'trap \"\" TERM HUP; echo $$ > {}; exec sleep 600' >/dev/null 2>&1",
+        "network and host name of its own": "unshare -n -u sh -c 'echo $$ > {}; exec sleep 600' >/dev/null 2>&1 &",
         "a network namespace of its own": "unshare -n sh -c 'echo $$ > {}; exec sleep 600' >/dev/null 2>&1 &",
     }
     for how, script in scripts.items():
@@ -107,6 +110,32 @@ def test_a_command_for_a_vm_that_is_being_removed_ends(bed: Testbed) -> None:
     commands += [subprocess.Popen([*entering(pid), "sleep", "600"], stderr=subprocess.DEVNULL) for _ in range(3)]
     for command in commands:
         assert command.wait(20) != 0
+
+
+@pytest.mark.parametrize("how", [[], ["--as", "root"]])
+def test_a_process_that_has_left_all_namespaces_ends_with_the_run(
+    bed: Testbed, tmp_path: Path, how: list[str], bystander: Process
+) -> None:
+    bed.add_vm("blue", "t")
+    script = f"setsid -f unshare -n -u -m sh -c 'echo $$ > {tmp_path}/pid; exec sleep 600' >/dev/null 2>&1"
+    hoverboard = [sys.executable, "-P", "-m", "console.cli", "exec", "--run", bed.run, *how, "t", "--"]
+    subprocess.run([*hoverboard, "sh", "-c", script], check=True, timeout=60)
+    process = pid_in(tmp_path / "pid")
+    bed.remove_vm("t")
+    assert runs(process)
+    bed.down()
+    assert not runs(process)
+    assert runs(bystander)
+
+
+def test_the_processes_of_hosts_outlive_a_vm(bed: Testbed) -> None:
+    bed.add_vm("blue", "t")
+    servers = [node for node in bed.nodes().values() if isinstance(node, Server)]
+    pids = [pid for node in servers for pid in (node.host_pid, *(daemon.pid for daemon in node.daemons.values()))]
+    before = [identified(pid) for pid in pids]
+    bed.remove_vm("t")
+    assert before
+    assert all(process is not None and runs(process) for process in before)
 
 
 def test_a_namespace_whose_holder_was_killed_is_found_when_the_run_goes_down(bed: Testbed, tmp_path: Path) -> None:

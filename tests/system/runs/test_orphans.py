@@ -27,7 +27,7 @@ from topologies.processes.process_table import LinuxProcesses, Process
 from topologies.processes.run_directory import RunDirectory, RunLock, run_names
 
 _SECONDS = 120.0
-COMMAND = [sys.executable, "-m", "console.cli"]
+COMMAND = [sys.executable, "-P", "-m", "console.cli"]
 
 
 def hoverboard(*words: str) -> subprocess.CompletedProcess[str]:

@@ -25,7 +25,7 @@ from experiments.sweeps.folder import Folder, Outcome
 from experiments.sweeps.runner import Plan
 
 EVIL = "x\x1b[2J\x1b]0;title\x07\x9b31m\r\x00\u202ey"
-COMMAND = [sys.executable, "-m", "console.cli"]
+COMMAND = [sys.executable, "-P", "-m", "console.cli"]
 
 
 def controls(text: str) -> set[str]:

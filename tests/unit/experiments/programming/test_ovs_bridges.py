@@ -89,7 +89,8 @@ def test_bridges_have_their_datapath_ids_ports_and_controller(noted: Path, run: 
     bridges.close()
     first, second = lines(noted)[-2:]
     made = (
-        "-- set bridge {} datapath_type=netdev protocols=OpenFlow14 fail-mode=secure other-config:datapath-id={:016x}"
+        "-- set bridge {} datapath_type=netdev protocols=OpenFlow10,OpenFlow13,OpenFlow14,OpenFlow15 fail-mode=secure "
+        "other-config:datapath-id={:016x}"
     )
     control = f"-- set-controller {{0}} unix:{run}/of.sock -- set controller {{0}} max_backoff=1000"
     port = "-- add-port h0 {0} -- set interface {0} type=dummy ofport_request={1}"

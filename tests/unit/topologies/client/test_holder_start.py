@@ -86,10 +86,18 @@ def test_whoever_does_not_want_the_run_any_more_waits_until_the_holder_has_undon
 
 
 def test_a_signal_while_the_run_starts_ends_the_holder(holder: Holder) -> None:
-    threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+    runs = holder.end.with_name("runs")
+
+    def interrupt() -> None:
+        until(runs.exists, 30.0, "the holder does not start")
+        os.kill(os.getpid(), signal.SIGINT)
+
     begun = time.monotonic()
+    thread = threading.Thread(target=interrupt)
+    thread.start()
     with pytest.raises(KeyboardInterrupt):
-        holder.start("answer()")
+        holder.start(f"open({str(runs)!r}, 'w').close()\nanswer()")
+    thread.join()
     assert holder.said() == "'' hosts: 2\n"
     assert time.monotonic() - begun < 20
 

@@ -23,6 +23,8 @@ class World:
     Attributes:
         numbers: pid -> number of its namespace.
         sent: (pid, requests) in order.
+        pauses: before each time that the socket was opened again.
+        closed_door: errors of the openings to come; empty: each succeeds.
         answers: an error of each send to come, or the codes that it returns; empty: each succeeds.
     """
 
@@ -30,6 +32,8 @@ class World:
         self.numbers: dict[int, int] = {}
         self.sent: list[tuple[int, list[bytes]]] = []
         self.answers: list[Exception | list[int]] = []
+        self.pauses: list[float] = []
+        self.closed_door: list[Exception] = []
         self.gone = False
         self.closed = False
         self._queue: queue.Queue[list[LinkEvent] | Exception | None] = queue.Queue()
@@ -45,6 +49,11 @@ class World:
         if isinstance(found, Exception):
             raise found
         return found
+
+    def reopen(self, pause: float) -> None:
+        self.pauses.append(pause)
+        if self.closed_door:
+            raise self.closed_door.pop(0)
 
     def stop(self) -> None:
         self._queue.put(None)
@@ -129,9 +138,9 @@ def test_other_links_and_vms_that_are_gone_get_nothing(world: World) -> None:
 
 
 def test_when_the_kernel_dropped_events_every_vm_gets_its_addresses(world: World) -> None:
-    world.attend(78)
+    world.attend(78, ipv6=b"")
     world.lose()
-    assert world.done() == [(PID, [V4, V6]), (78, [V4, V6])]
+    assert world.done() == [(PID, [V4, V6]), (78, [V4])]
 
 
 def test_a_vm_that_fails_does_not_keep_others_from_their_addresses(
@@ -157,7 +166,35 @@ def test_a_vm_whose_process_is_gone_is_not_looked_after(world: World) -> None:
     assert world.done() == [(PID, [V4, V6])]
 
 
-def test_an_agent_that_cannot_hear_says_so(world: World, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_agent_that_cannot_hear_says_so_opens_its_socket_again_and_goes_on(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
     world.break_down()
-    world.agent.close()
-    assert "do not come back any more" in caplog.text
+    world.event(up=False)
+    world.event(up=True)
+    assert world.done() == [(PID, [V4, V6]), (PID, [V4, V6])]  # for what it did not hear, and for what it heard
+    assert world.pauses == [0.1]
+    assert "there is no news of VMs' links: [Errno 9] bad; trying again after 0.1 s" in caplog.text
+
+
+def test_a_socket_that_cannot_be_opened_is_tried_at_longer_and_longer_pauses(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.closed_door = [MachineError("no namespace"), OSError(errno.EMFILE, "too many"), ValueError("odd")]
+    for _ in range(9):
+        world.break_down()
+    world.event(up=False)
+    world.break_down()
+    assert len(world.done()) == 7
+    assert world.pauses == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10.0, 10.0, 0.1]
+    assert caplog.text.count("cannot be opened") == 3
+
+
+def test_no_error_of_one_vm_ends_the_agent(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    world.attend(78)
+    world.answers = [ValueError("odd")]
+    for pid in (PID, 78):
+        for up in (False, True):
+            world.event(pid, up=up)
+    assert [pid for pid, _ in world.done()] == [PID, 78]
+    assert "VM vm-77 does not get its addresses and routes again" in caplog.text

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from hoverboard.contract.errors import MachineError
+from tests.waiting import until
 from topologies.namespaces import entering
 
 _NO_PID = (1 << 22) + 1  # above the highest pid there can be
@@ -27,6 +30,19 @@ def test_a_command_enters_all_namespaces_of_a_node(tools: Path) -> None:
     assert entering.entering(7) == ["nsenter", "--target", "7", "--uts", "mnexec", "-a", "7"]
     assert entering.entering(7, detached=True)[-2:] == ["-da", "7"]
     assert entering.entering(7)[:4] == entering.entering_uts(7)
+
+
+def test_a_command_in_a_node_has_the_mark_of_its_run(tools: Path) -> None:
+    sleep = shutil.which("sleep", path=os.defpath) or "/bin/sleep"
+    for environment, words in (({"HOVERBOARD_MARK": "m:1:2:/d"}, ["env", "HOVERBOARD_MARK=m:1:2:/d"]),
+                               ({"HOVERBOARD_MARK": ""}, []), ({"OTHER": "1"}, [])):  # fmt: skip
+        with subprocess.Popen([sleep, "60"], env=environment) as child:
+            environ = Path(f"/proc/{child.pid}/environ")
+            until(lambda environ=environ: environ.read_bytes())  # type: ignore[misc]
+            assert entering.marking(child.pid) == words
+            assert entering.entering(child.pid)[4:] == [*words, "mnexec", "-a", str(child.pid)]
+            child.kill()
+    assert entering.marking(_NO_PID) == []
 
 
 @pytest.mark.parametrize(("tool", "package"), [("mnexec", "mininet"), ("nsenter", "util-linux")])

@@ -89,6 +89,9 @@ class FakeProc:
     def own_host_name(self) -> int:
         return -MACHINE
 
+    def own_mounts(self) -> int:
+        return MACHINE + 10_000
+
     def alive(self, process: Process) -> bool:
         return self.machine.alive(process)
 

@@ -7,8 +7,7 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,70 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hoverboard.contract.errors import RunError
+from tests.unit.topologies.processes.fake_processes import MACHINE, MOUNTS, FakeProcesses
 from topologies.processes.ledger import Ledger, kill_all, live_processes, remove_tree, sweep
 from topologies.processes.process_table import Process
 from topologies.processes.run_directory import RunDirectory
-
-MACHINE = 1  # inode of the machine's own namespace
-
-
-class FakeProcesses:
-    """A process table: pid -> (start time, network namespace). Immortal ones outlive SIGKILL.
-
-    Attributes:
-        host_names: pid -> UTS namespace, where it is not that of the network namespace.
-        killed: pids, in order.
-        timeouts: how long each wait was to be at most.
-    """
-
-    def __init__(self, boot: str = "boot-1") -> None:
-        self.boot = boot
-        self.machine = MACHINE
-        self.table: dict[int, tuple[int, int]] = {}
-        self.host_names: dict[int, int] = {}
-        self.immortal: set[int] = set()
-        self.killed: list[int] = []
-        self.timeouts: list[float] = []
-
-    def boot_id(self) -> str:
-        return self.boot
-
-    def own_namespace(self) -> int:
-        return self.machine
-
-    def own_host_name(self) -> int:
-        return -self.machine
-
-    def alive(self, process: Process) -> bool:
-        return self.table.get(process.pid, (None, 0))[0] == process.start
-
-    def namespace(self, process: Process) -> int | None:
-        return self.table[process.pid][1] if self.alive(process) else None
-
-    def hold(self, process: Process, stack: ExitStack) -> set[int]:
-        return self.namespaces(process)
-
-    def namespaces(self, process: Process) -> set[int]:
-        """The UTS namespace that belongs to a network namespace has the same number, below zero."""
-        if not self.alive(process):
-            return set()
-        inode = self.table[process.pid][1]
-        return {inode, self.host_names.get(process.pid, -inode)}
-
-    def members(self, namespaces: set[int]) -> list[Process]:
-        known = [Process(pid, start) for pid, (start, _) in self.table.items()]
-        return [process for process in known if self.namespaces(process) & namespaces]
-
-    def send(self, process: Process, number: signal.Signals) -> None:
-        assert number is signal.SIGKILL
-        if self.alive(process):
-            self.killed.append(process.pid)
-            if process.pid not in self.immortal:
-                del self.table[process.pid]
-
-    def wait_gone(self, processes: Iterable[Process], timeout: float) -> list[Process]:
-        self.timeouts.append(timeout)
-        return [process for process in processes if self.alive(process)]
 
 
 @pytest.fixture
@@ -129,13 +68,39 @@ def test_a_process_in_a_network_namespace_of_its_own_is_found_by_its_host_name(d
     assert set(processes.table) == {30}
 
 
-def test_nodes_of_an_earlier_version_have_the_host_name_of_the_machine(directory: RunDirectory) -> None:
+def test_a_process_that_has_left_network_and_host_name_is_found_by_its_mounts(directory: RunDirectory) -> None:
     processes = FakeProcesses()
     ledger = begin(directory, processes)
-    head = {key: value for key, value in ledger.head().items() if key != "uts"}
+    processes.table = {10: (100, 77), 20: (200, 98), 30: (300, 99)}
+    processes.mounts = {20: 77 + MOUNTS}
+    ledger.record_process(Process(10, 100), "namespace of blue-1", "namespace")
+    kill_all(directory, processes)
+    assert set(processes.table) == {30}
+
+
+def test_the_mounts_that_a_run_was_started_from_are_not_its_own(directory: RunDirectory) -> None:
+    processes = FakeProcesses()
+    ledger = begin(directory, processes)
+    processes.machine = 5  # `down` itself runs in others
+    # It has not made its namespaces yet.
+    processes.table = {10: (100, MACHINE), 30: (300, 99)}
+    processes.mounts = {30: MACHINE + MOUNTS}
+    ledger.record_process(Process(10, 100), "namespace of blue-1", "namespace")
+    kill_all(directory, processes)
+    assert set(processes.table) == {30}
+
+
+@pytest.mark.parametrize("missing", [("mnt",), ("uts", "mnt")])
+def test_nodes_of_an_earlier_version_have_the_host_name_of_the_machine(
+    missing: tuple[str, ...], directory: RunDirectory
+) -> None:
+    processes = FakeProcesses()
+    ledger = begin(directory, processes)
+    head = {key: value for key, value in ledger.head().items() if key not in missing}
     directory.ledger.write_text(json.dumps(head) + "\n")
     processes.table = {10: (100, 77), 20: (200, 77), 30: (300, 99)}
     processes.host_names = dict.fromkeys((10, 20, 30), -50)  # `down` itself runs in another
+    processes.mounts = dict.fromkeys((10, 20, 30), 50)
     ledger.record_process(Process(10, 100), "namespace of blue-1", "namespace")
     kill_all(directory, processes)
     assert set(processes.table) == {30}

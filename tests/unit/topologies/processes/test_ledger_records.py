@@ -50,7 +50,8 @@ def run(ledger: Ledger, *argv: str, what: str = "a shell", kind: str = "shell") 
 def test_a_ledger_begins_with_the_run_the_boot_and_where_it_was_started(ledger: Ledger) -> None:
     assert ledger.head() == {
         "record": "run", "version": 1, "run": "r", "mark": str(ledger.mark), "boot": TABLE.boot_id(),
-        "netns": TABLE.own_namespace(), "uts": TABLE.own_host_name(), "tree": str(ledger.directory.path),
+        "netns": TABLE.own_namespace(), "uts": TABLE.own_host_name(), "mnt": TABLE.own_mounts(),
+        "tree": str(ledger.directory.path),
     }  # fmt: skip
     assert list(ledger.records()) == [ledger.head()]
 

@@ -14,7 +14,7 @@ from tests.unit.topologies.real_processes import Children, open_files
 from topologies.processes.node_end import end_processes
 from topologies.processes.process_table import LinuxProcesses, Process, identified
 
-NET, UTS = (os.stat(f"/proc/self/ns/{kind}").st_ino for kind in ("net", "uts"))
+NET, UTS, MNT = (os.stat(f"/proc/self/ns/{kind}").st_ino for kind in ("net", "uts", "mnt"))
 
 
 class Table:
@@ -33,7 +33,7 @@ class Table:
         self.spawning, self.immortal = False, set[int]()
         self.killed: list[int] = []
         self.asked: list[set[int]] = []
-        self.own = (0, 0)
+        self.own = (0, 0, 0)
         self.looks = 0
 
     def own_namespace(self) -> int:
@@ -41,6 +41,9 @@ class Table:
 
     def own_host_name(self) -> int:
         return self.own[1]
+
+    def own_mounts(self) -> int:
+        return self.own[2]
 
     def boot_id(self) -> str:
         raise NotImplementedError
@@ -83,7 +86,7 @@ def test_a_node_without_other_processes_costs_one_look(holder: int) -> None:
     before = open_files()
     end_processes([holder], table)
     assert (table.killed, table.looks) == ([holder], 1)
-    assert table.asked == [{NET, UTS}]
+    assert table.asked == [{NET, UTS, MNT}]
     assert open_files() == before
 
 
@@ -98,7 +101,7 @@ def test_we_ourselves_and_the_machines_namespaces_are_spared(holder: int) -> Non
     end_processes([holder], table)
     assert table.killed == [holder]
     table = Table(5001)
-    table.own = (NET, UTS)
+    table.own = (NET, UTS, MNT)
     end_processes([holder], table)
     assert (table.killed, table.looks) == ([holder], 0)
 

@@ -123,10 +123,11 @@ def test_a_child_is_in_our_own_namespace(children: Children) -> None:
     assert TABLE.own_namespace() == os.stat(f"/proc/{os.getpid()}/ns/net").st_ino
     assert TABLE.namespace(process) == TABLE.own_namespace()
     assert TABLE.own_host_name() == os.stat(f"/proc/{os.getpid()}/ns/uts").st_ino
+    assert TABLE.own_mounts() == os.stat(f"/proc/{os.getpid()}/ns/mnt").st_ino
     before = open_files()
     with contextlib.ExitStack() as stack:
-        assert TABLE.hold(process, stack) == {TABLE.own_namespace(), TABLE.own_host_name()}
-        assert len(open_files()) == len(before) + 2
+        assert TABLE.hold(process, stack) == {TABLE.own_namespace(), TABLE.own_host_name(), TABLE.own_mounts()}
+        assert len(open_files()) == len(before) + 3
         assert TABLE.hold(later(process), stack) == TABLE.hold(NEVER, stack) == set()
     assert open_files() == before
     assert TABLE.namespace(later(process)) is None
@@ -161,6 +162,7 @@ def test_the_members_of_a_namespace_are_the_processes_in_it_that_run(children: C
     members = list(TABLE.members({TABLE.own_namespace()}))
     assert process in members
     assert process in TABLE.members({TABLE.own_host_name()})
+    assert process in TABLE.members({TABLE.own_mounts()})
     assert process_of_pid(os.getpid()) in members
     assert ended.pid not in {member.pid for member in members}
     assert list(TABLE.members({1})) == []
