@@ -113,7 +113,7 @@ def test_nothing_of_root_is_left_in_the_process_that_runs_the_file(open_folder: 
         # A user without an entry in /etc/passwd has no home, least of all root's.
         assert environ.get("HOME") == (pwd.getpwuid(uid).pw_dir if uid == 65534 else None)
         assert isinstance(alarm, float)
-        assert 0 < alarm <= _SECONDS
+        assert 0 < alarm <= _SECONDS + 5  # the parent keeps the limit
 
 
 def test_check_tells_a_fault_that_only_running_shows(open_folder: Path) -> None:
