@@ -19,7 +19,7 @@ def status(
     run: Run = None,
     as_json: Json = False,
 ) -> None:
-    """Show hosts, Hoverboards, networks, VMs and counters of a run, or one node with its drops by reason."""
+    """Show hosts, Hoverboards, networks, VMs and counters of a run, or one node. Hosts have drops by reason."""
     runs.need_root("status")
     from topologies.client.run_client import RunClient
 

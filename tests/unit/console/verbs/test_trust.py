@@ -66,3 +66,15 @@ def test_trusted_code_runs(folder: Path, ran: Path) -> None:
     shown = cli.invoke(app, ["experiment", "report", str(folder), "--trust-code"])
     assert ran.exists(), shown.stderr
     assert (folder / "report.html").exists()
+
+
+@pytest.mark.parametrize("method", ["charts", "verdicts"])
+def test_an_error_of_the_experiments_own_report_has_its_line(tmp_path: Path, method: str) -> None:
+    where = tmp_path / "mine.py"
+    where.write_text(EXPERIMENT.format(ran=str(tmp_path / "ran")) + f"    def {method}(self, *_): return table.lyne\n")
+    made = Folder.create(tmp_path / "results", Plan(discovery.find("cpu"), "cpu").document(), resume=False)
+    (made.path / "run.json").write_text(json.dumps(made.document() | {"experiment": "mine", "where": str(where)}))
+    shown = cli.invoke(app, ["experiment", "report", str(made.path), "--trust-code"])
+    assert shown.exit_code == 2, shown.stderr
+    assert f"{where}:9: {method}() raised NameError" in shown.stderr
+    assert "--trust-code" in shown.stderr
