@@ -145,8 +145,8 @@ class VirtualNIC(_PlainLink):
     def close(self) -> None:
         """Close our copy of the descriptor."""
         if self.fd is not None:
-            os.close(self.fd)
-            self.fd = None
+            fd, self.fd = self.fd, None  # first: a signal between the two would close another file of this number
+            os.close(fd)
 
     def delete(self) -> None:
         """Unplug and remove the devices.
@@ -208,8 +208,8 @@ class Uplink(_PlainLink):
     def close(self) -> None:
         """Close our copy of the descriptor."""
         if self.fd is not None:
-            os.close(self.fd)
-            self.fd = None
+            fd, self.fd = self.fd, None  # first: a signal between the two would close another file of this number
+            os.close(fd)
 
     def delete(self) -> None:
         """Remove the devices."""

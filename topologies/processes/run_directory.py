@@ -254,8 +254,8 @@ class RunLock:
     def release(self) -> None:
         """Release the lock; harmless when repeated."""
         if self._fd is not None:
-            os.close(self._fd)
-            self._fd = None
+            fd, self._fd = self._fd, None  # first: a signal between the two would close another file of this number
+            os.close(fd)
 
     def is_of(self, directory: RunDirectory) -> bool:
         """Whether this lock is on the file that is in the directory now; if not, the directory was deleted."""
