@@ -349,8 +349,8 @@ def set_up(pid: int, name: str) -> None:
 
 
 def delete(pid: int, name: str) -> None:
-    """Remove device `name` from the namespace of `pid`; harmless when it is gone."""
-    with netlink(pid) as route:
+    """Remove device `name` from the namespace of `pid`; harmless when one of them is gone."""
+    with contextlib.suppress(FileNotFoundError), netlink(pid) as route:  # a killed keeper of a namespace has no /proc
         found: list[Any] = route.link_lookup(ifname=name)
         if found:
             route.link("del", index=found[0])

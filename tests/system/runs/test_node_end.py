@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -126,6 +128,15 @@ def test_a_process_that_has_left_all_namespaces_ends_with_the_run(
     bed.down()
     assert not runs(process)
     assert runs(bystander)
+
+
+def test_a_vm_whose_namespace_holder_was_killed_can_be_removed(bed: Testbed) -> None:
+    bed.add_vm("blue", "keeperless", host="h1")
+    keeper = bed.pid_of("keeperless")
+    os.kill(keeper, signal.SIGKILL)
+    until(lambda: identified(keeper) is None, 10)
+    bed.remove_vm("keeperless")
+    assert "keeperless" not in {vm.name for vm in bed.topology.vms}
 
 
 def test_the_processes_of_hosts_outlive_a_vm(bed: Testbed) -> None:
