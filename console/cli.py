@@ -29,7 +29,7 @@ from console.verbs import (
     up,
     vm,
 )
-from console.verbs.options import RunBefore, check_run_before
+from console.verbs.options import Rootless, RunBefore, check_run_before
 from hoverboard import programs
 
 app = typer.Typer(
@@ -57,6 +57,7 @@ def _print_version(asked: bool) -> None:
 def _root(
     context: typer.Context,
     run: RunBefore = None,
+    rootless: Rootless = False,
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print version and commit.")
     ] = False,

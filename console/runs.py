@@ -1,21 +1,13 @@
-"""Finds the run that a command is for, and checks that its caller is root, before anything is done."""
+"""Finds the run that a command is for, and goes where it is, before anything is done."""
 
 from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
-from hoverboard.contract.errors import MachineError, RunError
-
-
-def need_root(verb: str) -> None:
-    """Check that the caller is root; raise MachineError otherwise."""
-    if os.geteuid() != 0:
-        raise MachineError(
-            f"`hoverboard {verb}` needs root, because it uses network namespaces",
-            next_step=f"run it as: sudo hoverboard {verb} ...",
-        )
+from hoverboard.contract.errors import RunError
 
 
 def takes_run(command: Any) -> bool:
@@ -35,8 +27,22 @@ def choose(given: str | None, runs: list[str]) -> str:
     if len(runs) == 1:
         return runs[0]
     if not runs:
-        raise RunError("no run is up", next_step="start one with: hoverboard up")
+        raise RunError("no run is up", next_step=_start_one())
     raise RunError(f"{len(runs)} runs are up: {', '.join(runs)}", next_step="name one with --run NAME")
+
+
+def _start_one() -> str:
+    """How to get a run; an ordinary user may have meant one of root's, whose names all may see."""
+    step = "start one with: hoverboard up"
+    if os.geteuid() == 0 or os.environ.get("HOVERBOARD_STATE_DIR"):
+        return step
+    from topologies.processes.run_directory import DEFAULT_STATE_DIR
+
+    try:
+        names = sorted(one for one in os.listdir(DEFAULT_STATE_DIR) if not one.startswith("."))
+    except OSError:
+        names = []
+    return f"{step}; root's are for root: {', '.join(names)}" if names else step
 
 
 def live(given: str | None) -> str:
@@ -44,7 +50,38 @@ def live(given: str | None) -> str:
     from topologies.client.run_client import live_runs
 
     mention_orphans()
-    return choose(given, live_runs() if given is None else [])
+    return find(given, live_runs)
+
+
+def entered(given: str | None) -> str:
+    """As `live`; and this process is where the run's processes are. For an ordinary user, the command begins anew."""
+    from console import rootless
+
+    name = live(given)
+    rootless.enter_run(name)
+    return name
+
+
+def find(given: str | None, names: Any) -> str:
+    """The given run, or else the only one. Later lookups are in its state directory: a user may have two.
+
+    Args:
+        given: its name.
+        names: lists the runs of a state directory.
+    """
+    from topologies.processes.run_directory import state_dirs
+
+    places = state_dirs()
+    if len(places) == 1:
+        return choose(given, names(places[0]) if given is None else [])
+    found = {name: place for place in reversed(places) for name in names(place)}
+    chosen = choose(given, sorted(found))
+    _use(found.get(chosen, places[0]))
+    return chosen
+
+
+def _use(place: Path) -> None:
+    os.environ["HOVERBOARD_STATE_DIR"] = str(place)
 
 
 def mention_orphans() -> None:

@@ -26,7 +26,6 @@ def apply(
     as_json: Json = False,
 ) -> None:
     """Change a run to match FILE: VMs, networks, firewalls, load balancers, routes, rates and the offload policy."""
-    runs.need_root("apply")
     from topologies.client.run_client import RunClient
     from topologies.spec import schema
 

@@ -50,13 +50,12 @@ def capture(
     Where engines carry the packets, it says why some are dropped. A line on stderr says when the capture begins.
     Ctrl-C ends it.
     """
-    runs.need_root("capture")
     if as_json and file is None:
         raise InputError("--json needs -w", where="capture", next_step="add -w FILE, or leave --json out")
     from topologies.client import inspect
     from topologies.client.run_client import RunClient
 
-    with RunClient(runs.live(run)) as client:
+    with RunClient(runs.entered(run)) as client:
         place = inspect.find(client, node, port)
         if facts(place.dataplane).carrier != "engines":
             raise typer.Exit(_tcpdump(client, place, seconds, count, file, snap))

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from console import guard, runs
+from console import guard, rootless
 from console.show.json_output import print_json
-from console.verbs.options import DemoRun, Json
+from console.verbs.options import DemoRun, Json, Rootless
 from hoverboard.contract.errors import MachineError
 
 
@@ -26,10 +26,11 @@ def demo(
     out: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="Folder for the results. Default: results/demo-DATE.")
     ] = None,
+    rootless_: Rootless = False,
     as_json: Json = False,
 ) -> None:
     """Show a flow that starts on a Hoverboard and is offloaded, measure two dataplanes, and write a report."""
-    runs.need_root("demo")
+    rootless.enter_new()
     from console.show.progress import StepProgress
     from experiments.demo import demo as experiment
     from experiments.demo import demo_report

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -22,7 +23,6 @@ def down(
     as_json: Json = False,
 ) -> None:
     """Take a run down, or remove what a dead run has left. Nothing else is touched."""
-    runs.need_root("down")
     if everything and (orphans or run is not None):
         other = "--orphans" if orphans else "--run"
         raise InputError(f"{other} and --all exclude each other", where="down", next_step="give one of them")
@@ -30,23 +30,36 @@ def down(
         _end_orphans(run, as_json)
         return
     from topologies.client import run_client
-    from topologies.processes import failed_logs
-    from topologies.processes.run_directory import RunDirectory, run_names
+    from topologies.processes.run_directory import run_names, state_dirs
 
     try:
         # What is typed names one run; the environment does not keep `--all` and `--orphans` from all others.
         run = run or environment_run()
-        names = run_names() if everything else [runs.choose(run, run_names() if run is None else [])]
-        for name in names:
-            run_client.down(name, missing_ok=everything)
-        for name in failed_logs.names() if everything else ():
-            failed_logs.forget(RunDirectory.of(name))
+        if everything:
+            names = [name for place in state_dirs() for name in _all_down(place)]
+        else:
+            names = [runs.find(run, run_names)]
+            run_client.down(names[0])
     finally:
         runs.mention_orphans()
     if as_json:
         print_json({"down": names})
     else:
         print(f"down: {', '.join(names)}" if names else "nothing was up")
+
+
+def _all_down(state: Path) -> list[str]:
+    """Take all runs of a state directory down, and forget the logs of failed starts; return the names of the runs."""
+    from topologies.client import run_client
+    from topologies.processes import failed_logs
+    from topologies.processes.run_directory import RunDirectory, run_names
+
+    names = run_names(state)
+    for name in names:
+        run_client.down(name, state=state, missing_ok=True)
+    for name in failed_logs.names(state):
+        failed_logs.forget(RunDirectory.of(name, state))
+    return names
 
 
 def _end_orphans(run: str | None, as_json: bool) -> None:

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from console import guard, runs
+from console import guard, rootless
 from console.show.json_output import print_json
-from console.verbs.options import Json
+from console.verbs.options import Json, Rootless
 from hoverboard.contract.errors import InputError, counted
 from hoverboard.text_files import read_text
 
@@ -74,11 +74,12 @@ def run(
         Literal["auto", "off"],
         typer.Option("--pin", help="auto: each data plane gets its own CPUs, if there are enough."),
     ] = "auto",
+    rootless_: Rootless = False,
     as_json: Json = False,
 ) -> None:
     """Run an experiment on new testbeds, and write its report."""
     if scheduler is None:
-        runs.need_root("experiment run")
+        rootless.enter_new()
     from experiments.frame import results_place
 
     if resume and out is None:
@@ -226,7 +227,6 @@ def worker(
     insecure: Insecure = False,
 ) -> None:
     """Join a Dask cluster as a worker, and measure until interrupted."""
-    runs.need_root("experiment worker")
     from experiments.sweeps import dask_cluster
 
     dask_cluster.serve(scheduler, lambda what: print(what, flush=True), _keys(tls), insecure=insecure)

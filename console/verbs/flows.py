@@ -18,7 +18,6 @@ def flows(
     as_json: Json = False,
 ) -> None:
     """Show the OpenFlow flows of a switch, and the flow table with what each entry carried."""
-    runs.need_root("flows")
     from topologies.client.run_client import RunClient
 
     with RunClient(runs.live(run)) as client:

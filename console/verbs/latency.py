@@ -24,12 +24,11 @@ def latency(
 
     One packet is followed at a time.
     """
-    runs.need_root("latency")
     from hoverboard.host.control.host_client import HostClient
     from topologies.client import inspect
     from topologies.client.run_client import RunClient
 
-    with RunClient(runs.live(run)) as client:
+    with RunClient(runs.entered(run)) as client:
         place = inspect.find(client, node, None)
     inspect.check_has_engines(place)
     host = HostClient(place.socket)

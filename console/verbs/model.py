@@ -36,7 +36,6 @@ def model_set(
     as_json: Json = False,
 ) -> None:
     """Change the programming model of a run. Established flows lose no packet."""
-    runs.need_root("model set")
     from topologies.client.run_client import RunClient
 
     with RunClient(runs.live(run)) as client:
@@ -50,7 +49,6 @@ def model_set(
 @app.command("show")
 def model_show(run: Run = None, as_json: Json = False) -> None:
     """Show the programming model of a run, what it has decided, and the number of flows of each node."""
-    runs.need_root("model show")
     from topologies.client.run_client import RunClient
 
     with RunClient(runs.live(run)) as client:

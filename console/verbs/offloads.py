@@ -9,7 +9,6 @@ from console.verbs.options import Json, Run
 
 def offloads(run: Run = None, as_json: Json = False) -> None:
     """List the VM pairs whose traffic goes host to host instead of over a Hoverboard."""
-    runs.need_root("offloads")
     from topologies.client.run_client import RunClient
 
     with RunClient(runs.live(run)) as client:

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from console import runs
+from console import rootless, runs
 from hoverboard.contract.errors import InputError
 from hoverboard.contract.models import MODELS, choices
 
@@ -94,6 +94,24 @@ DemoRun = Annotated[
         metavar="NAME",
         callback=_named_run,
         help=f"First part of the names of its runs. Default: demo. {_PLACES}",
+    ),
+]
+
+
+def _become_ordinary(context: typer.Context, asked: bool) -> bool:
+    """Give root up before anything else is done, if that is asked."""
+    if asked and not context.resilient_parsing:
+        rootless.become_ordinary()
+    return asked
+
+
+Rootless = Annotated[
+    bool,
+    typer.Option(
+        rootless.OPTION,
+        callback=_become_ordinary,
+        is_eager=True,
+        help="As root: become the user who called sudo, or nobody's uid, and run in namespaces (docs/rootless.md).",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]

@@ -10,10 +10,9 @@ from console.verbs.options import Run
 
 def prompt(context: typer.Context, run: Run = None) -> None:
     """Open the prompt of a run that another process holds. Leaving it leaves the run up."""
-    runs.need_root("prompt")
     from console.prompt.run_session import attach
     from topologies.client.run_client import RunClient
 
-    name = runs.live(run)
+    name = runs.entered(run)
     with RunClient(name) as client:
         raise typer.Exit(attach(client, name, context.find_root().command))

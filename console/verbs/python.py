@@ -9,7 +9,8 @@ from typing import Annotated
 
 import typer
 
-from console import guard, python_runner
+from console import guard, python_runner, rootless
+from console.verbs.options import Rootless
 from hoverboard.contract.errors import InputError
 
 
@@ -18,6 +19,11 @@ def python(
         str | None, typer.Argument(metavar="FILE|-m MODULE", help="A Python file, or a module of Hoverboard.")
     ] = None,
     arguments: Annotated[list[str] | None, typer.Argument(metavar="ARGUMENT", help="Its arguments.")] = None,
+    outside: Annotated[
+        bool,
+        typer.Option("--outside", help="As an ordinary user: no namespaces, so no testbed, but the machine's network."),
+    ] = False,
+    rootless_: Rootless = False,
 ) -> None:
     """Run a Python file with the Python of Hoverboard's environment.
 
@@ -38,6 +44,8 @@ def python(
         # An empty or relative entry stands for the current directory, or for a place below it.
         entries = environment["PYTHONPATH"].split(os.pathsep)
         environment["PYTHONPATH"] = os.pathsep.join(filter(os.path.isabs, entries))
+    if not outside:
+        rootless.enter_new()
     command = [sys.executable, "-P", "-s", python_runner.__file__, file, *(arguments or ())]
     guard.restore_umask()
     os.execve(sys.executable, command, environment)

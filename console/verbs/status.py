@@ -20,7 +20,6 @@ def status(
     as_json: Json = False,
 ) -> None:
     """Show hosts, Hoverboards, networks, VMs and counters of a run, or one node. Hosts have drops by reason."""
-    runs.need_root("status")
     from topologies.client.run_client import RunClient
 
     with RunClient(runs.live(run)) as client:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from console import guard, runs, unprivileged
+from console import guard, rootless, runs, unprivileged
 from console.show.json_output import print_json
 from console.show.notices import count_warnings, show_warnings
-from console.verbs.options import Json, NewRun, resolve_model
+from console.verbs.options import Json, NewRun, Rootless, resolve_model
 from hoverboard.contract.errors import HoverboardWarning, InputError
 from hoverboard.contract.generations import Dataplane
 from hoverboard.contract.models import choices
@@ -105,7 +105,11 @@ def up(
     detach: Annotated[
         bool, typer.Option("--detach", "-d", help="Leave the run in the background, without a prompt.")
     ] = False,
-    check: Annotated[bool, typer.Option("--check", help="Check the file, and start nothing. Needs no root.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Check the file, and start nothing.")] = False,
+    linger: Annotated[
+        bool, typer.Option("--linger", help="As an ordinary user: the run stays when you log out (docs/rootless.md).")
+    ] = False,
+    rootless_: Rootless = False,
     as_json: Json = False,
 ) -> None:
     """Bring a topology up as a run. Without --detach you get a prompt. Leaving it takes the run down."""
@@ -124,8 +128,8 @@ def up(
         raise typer.Exit(unprivileged.checked(lambda: _print_check(file, given, run, options, control, as_json)))
     if as_json and not detach:
         raise InputError("--json needs --detach", where="up", next_step="add --detach, or leave --json out")
-    runs.need_root("up")
     runs.mention_orphans()
+    rootless.enter_new(stay=True, linger=linger)
     from topologies.cluster.control_processes import ControlLayout
 
     # Faults of options and file show here, before anything is started.

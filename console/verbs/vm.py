@@ -48,7 +48,6 @@ def vm_add(
     as_json: Json = False,
 ) -> None:
     """Add a VM, and return when its gateway answers."""
-    runs.need_root("vm add")
     from topologies.client.run_client import RunClient
 
     with RunClient(runs.live(run)) as client:
@@ -73,7 +72,6 @@ def vm_remove(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The VM.")], run: Run = None, as_json: Json = False
 ) -> None:
     """Remove a VM."""
-    runs.need_root("vm remove")
     from topologies.client.run_client import RunClient
 
     with RunClient(runs.live(run)) as client:
@@ -88,7 +86,6 @@ def vm_remove(
 @app.command("list")
 def vm_list(run: Run = None, as_json: Json = False) -> None:
     """List the VMs of a run."""
-    runs.need_root("vm list")
     from hoverboard.contract.change_documents import ListedVM
     from topologies.client.run_client import RunClient
 

@@ -12,12 +12,12 @@ from pathlib import Path
 
 from hoverboard.contract.errors import counted
 from topologies.client import lost_runs as lost
-from topologies.client import run_client
+from topologies.client import run_client, user_runs
 from topologies.processes import marks
 from topologies.processes.ledger import Part
 from topologies.processes.marks import Mark
 from topologies.processes.process_table import LinuxProcesses
-from topologies.processes.run_directory import state_dir
+from topologies.processes.run_directory import state_dirs
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,7 @@ class Orphan:
         processes: how many still run.
         mark: of a lost run; None for others.
         missing: of a lost run, the part of its directory that is gone.
+        inside: of a lost run in namespaces of a user's own, how it is ended.
     """
 
     run: str
@@ -39,6 +40,7 @@ class Orphan:
     processes: int
     mark: Mark | None = None
     missing: Part = "directory"
+    inside: user_runs.LostRun | None = None
 
     def __str__(self) -> str:
         why = f"has lost its {self.missing}" if self.lost else "its holder died"
@@ -60,9 +62,13 @@ class Ended:
 
 def lost_runs(machine: marks.Machine | None = None, *, namespaces: bool = True) -> list[Orphan]:
     """Lost runs of our own user, sorted by name; for the arguments see `lost_runs.find`."""
-    return [
+    here = [
         Orphan(one.mark.run, one.mark.directory, True, one.processes, one.mark, one.missing)
         for one in lost.find(machine, namespaces=namespaces)
+    ]
+    return here + [
+        Orphan(one.mark.run, one.mark.directory, True, one.processes, one.mark, one.missing, one)
+        for one in user_runs.lost()
     ]
 
 
@@ -70,13 +76,14 @@ def find(state: Path | None = None, *, everywhere: bool = True) -> list[Orphan]:
     """All orphaned runs, each once: those of a state directory without a holder, then lost runs.
 
     Args:
-        state: the state directory; default: HOVERBOARD_STATE_DIR, or /run/hoverboard.
+        state: the state directory; default: all those of the caller.
         everywhere: find also runs from other state directories, and runs with only namespaces left.
     """
-    base = (state or state_dir()).absolute()
-    found = [one for one in lost_runs(namespaces=everywhere) if everywhere or one.directory.parent == base]
+    bases = [one.absolute() for one in ([state] if state is not None else state_dirs())]
+    found = [one for one in lost_runs(namespaces=everywhere) if everywhere or one.directory.parent in bases]
     named = {one.directory for one in found if one.missing != "directory"}
-    died = [Orphan(one.run, Path(one.path), False, len(one.processes)) for one in run_client.dead_runs(base)]
+    dead = [one for base in bases for one in run_client.dead_runs(base)]
+    died = [Orphan(one.run, Path(one.path), False, len(one.processes)) for one in dead]
     return [one for one in died if one.directory not in named] + found
 
 
@@ -86,6 +93,9 @@ def end(orphan: Orphan, *, table: LinuxProcesses | None = None) -> Ended:
     Raises:
         RunError: a process did not end, or a file stays.
     """
+    if orphan.inside is not None:
+        user_runs.end_lost(orphan.inside)
+        return Ended(orphan.run)
     if orphan.mark is None:
         run_client.down(orphan.run, state=orphan.directory.parent, missing_ok=True)
         return Ended(orphan.run)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from hoverboard.contract.errors import RunError
 from hoverboard.contract.plugins import absolute
-from topologies.client import holder_start, lost_runs
+from topologies.client import holder_start, lost_runs, user_runs
 from topologies.processes import failed_logs, ledger, marks
 from topologies.processes.launcher import python
 from topologies.processes.phases import Progress
@@ -75,12 +75,16 @@ class RunClient:
         return self._client.call(method, timeout=self.timeout, **params)
 
     def status(self) -> Status:
-        """The run, as `hoverboard status --json` shows it."""
-        return cast("Status", self.call("status"))
+        """The run, as `hoverboard status --json` shows it. Pids are those that the caller sees."""
+        return cast("Status", self._translated(self.call("status")))
 
     def node_status(self, node: str) -> Node:
-        """One node, as `hoverboard status NODE --json` shows it."""
-        return cast("Node", self.call("node_status", node=node))
+        """One node, as `hoverboard status NODE --json` shows it. Pids are those that the caller sees."""
+        return cast("Node", self._translated(self.call("node_status", node=node)))
+
+    def _translated(self, document: Any) -> Any:
+        first = user_runs.first_of(self.directory)
+        return document if first is None else user_runs.translated(document, user_runs.pids(first))
 
     def flows(self, node: str) -> Flows:
         """The flows of a node, as `hoverboard flows NODE --json` shows them."""
@@ -220,6 +224,9 @@ def down(run: str, *, state: Path | None = None, missing_ok: bool = False) -> No
     if failed_logs.forget(directory) and not directory.path.exists():
         return
     if missing_ok and not directory.path.exists():
+        return
+    if (first := user_runs.first_of(directory)) is not None:
+        user_runs.down(directory, first)
         return
     found = lost_runs.marks_of(directory)
     if not found and not _is_of_a_run(directory):

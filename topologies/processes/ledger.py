@@ -22,6 +22,8 @@ from hoverboard.contract.errors import RunError
 from topologies.processes.marks import VARIABLE, Mark
 from topologies.processes.process_table import LinuxProcesses, Process, Processes
 from topologies.processes.run_directory import RunDirectory, RunLock
+from topologies.rootless import namespaces
+from topologies.rootless.namespaces import FirstProcess
 
 Part = Literal["directory", "ledger", "lock"]  # of a run's directory
 VERSION = 1
@@ -100,7 +102,10 @@ class Ledger:
                 "record": "run", "version": VERSION, "run": self.directory.run, "mark": str(self._mark),
                 "boot": processes.boot_id(), "netns": processes.own_namespace(), "uts": processes.own_host_name(),
                 "mnt": processes.own_mounts(), "tree": str(self.directory.path),
+                "pidns": namespaces.own_pid_namespace(),
             }  # fmt: skip
+            if (first := namespaces.entered()) is not None:
+                head["first"] = str(first)
             file.write(json.dumps(head) + "\n")
 
     @property
@@ -186,10 +191,28 @@ def cgroups(ledger: Ledger) -> list[Path]:
     return [Path(path) for path in found if isinstance(path, str)]
 
 
+def first_process(ledger: Ledger) -> FirstProcess | None:
+    """The first process of the namespaces of an ordinary user's run, seen from outside of them.
+
+    None for other runs, and inside of these namespaces: there the pids of the ledger are valid. Outside they are
+    numbers of other processes, and nobody may judge or signal by them.
+    """
+    head = ledger.head()
+    found = FirstProcess.parse(str(head.get("first", "")))
+    return None if found is None or head.get("pidns") == namespaces.own_pid_namespace() else found
+
+
 def live_processes(ledger: Ledger, processes: Processes) -> list[ProcessRecord]:
-    """Recorded processes that still run; empty if the machine has rebooted since."""
+    """Recorded processes that still run; empty if the machine has rebooted since.
+
+    Of a run in another user's pid namespace, that is the first process there. Its end ends all others.
+    """
     if ledger.head().get("boot") != processes.boot_id():
         return []
+    if (first := first_process(ledger)) is not None:
+        process = Process(first.pid, first.start)
+        alive = not first.visible or processes.alive(process)
+        return [ProcessRecord(process, "all in namespaces of its own", "first")] if alive else []
     return [record for record in ledger.processes() if processes.alive(record.process)]
 
 
@@ -210,6 +233,8 @@ def kill_all(directory: RunDirectory, processes: Processes | None = None, timeou
     """
     directory.check_own()
     table = processes or LinuxProcesses()
+    if first_process(Ledger(directory)) is not None:
+        raise RunError("the pids of this run are of other namespaces", where=str(directory.ledger))
     directory.closing.touch()
     with contextlib.ExitStack() as stack:
         return _kill_rounds(Ledger(directory), table, timeout, stack)

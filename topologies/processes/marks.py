@@ -138,8 +138,15 @@ class Machine:
                 continue
             users = next((line.split() for line in status.splitlines() if line.startswith("Uid:")), [])
             start = start_time(int(entry), self._proc)
-            if len(users) > 2 and int(users[2]) == self._user and start is not None:
+            if len(users) > 2 and int(users[2]) == self._user and start is not None and self._is_here(entry):
                 yield Process(int(entry), start)
+
+    def _is_here(self, pid: str) -> bool:
+        """Whether a process is in our user namespace. Those of an ordinary user's run count their pids anew."""
+        try:
+            return os.readlink(self._proc / pid / "ns/user") == os.readlink(self._proc / "self/ns/user")
+        except OSError:
+            return True
 
     def _mark_of(self, process: Process) -> Mark | None:
         try:

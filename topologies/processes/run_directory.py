@@ -14,7 +14,9 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
+from hoverboard import mapped_users
 from hoverboard.contract.errors import InputError, RunError
+from topologies.rootless import state as users_state
 
 DEFAULT_STATE_DIR = "/run/hoverboard"
 _RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}")
@@ -29,8 +31,17 @@ _ENTRIES = {
 
 
 def state_dir() -> Path:
-    """`$HOVERBOARD_STATE_DIR`, or /run/hoverboard."""
-    return Path(os.environ.get("HOVERBOARD_STATE_DIR") or DEFAULT_STATE_DIR)
+    """`$HOVERBOARD_STATE_DIR`, or /run/hoverboard; of an ordinary user, a directory of that user's own."""
+    if given := os.environ.get("HOVERBOARD_STATE_DIR"):
+        return Path(given)
+    return Path(DEFAULT_STATE_DIR) if os.geteuid() == 0 else users_state.default_dir()
+
+
+def state_dirs() -> list[Path]:
+    """All places where runs of the caller may be; the place of new runs is first."""
+    if os.environ.get("HOVERBOARD_STATE_DIR") or os.geteuid() == 0:
+        return [state_dir()]
+    return users_state.all_dirs()
 
 
 def check_state(path: Path) -> None:
@@ -47,16 +58,19 @@ def check_state(path: Path) -> None:
 
 
 def _check_above(path: Path, folder: Path) -> None:
-    """Check that only root and we can exchange what is in a folder above the state directory `path`."""
+    """Check that only root and we can exchange what is in a folder above the state directory `path`.
+
+    In the namespaces of an ordinary user's run, owners cannot be told apart. They were checked before those were made.
+    """
     found = folder.stat()
     for uid in (found.st_uid, folder.lstat().st_uid):
-        if uid not in (0, os.geteuid()):
+        if uid not in (0, os.geteuid()) and not mapped_users.only_one():
             raise _not_ours(path, f"{folder} belongs to user {uid}, who can exchange what is in it")
     if found.st_mode & stat.S_ISVTX:
         return
     if found.st_mode & stat.S_IWOTH:
         raise _not_ours(path, f"all users can write {folder}, and so exchange what is in it")
-    if found.st_mode & stat.S_IWGRP and found.st_gid not in (0, os.getegid()):
+    if found.st_mode & stat.S_IWGRP and found.st_gid not in (0, os.getegid()) and not mapped_users.only_one():
         raise _not_ours(path, f"group {found.st_gid} can write {folder}, and so exchange what is in it")
 
 

@@ -37,7 +37,8 @@ def check_machine() -> None:
     """
     if os.geteuid() != 0:
         raise MachineError(
-            "the testbed makes network namespaces, and needs root for that", next_step="start it with sudo"
+            "a testbed of an ordinary user is in namespaces, which this Python has not entered",
+            next_step="start the program with: hoverboard python FILE",
         )
     missing = [tool for tool in _TOOLS if programs.find(tool) is None]
     if missing:

@@ -1,0 +1,126 @@
+"""Where a command runs: root's run on the machine, an ordinary user's in namespaces of that user's own.
+
+A command that makes a run becomes the same command in new namespaces. One that needs to be inside of a run becomes the
+same command in the namespaces of that run. Both are done by exec: a process with threads cannot enter a user namespace.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+from hoverboard.contract.errors import MachineError, RunError
+
+OPTION = "--rootless"
+# Where no account is: a range of uids that Debian gives to nobody, and systemd to dynamic users.
+_FIRST_FREE_UID, _LAST_FREE_UID = 61184, 65519
+_LOGIN = ("HOME", "USER", "LOGNAME", "MAIL", "SHELL", "XAUTHORITY", "DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR")
+
+
+def enter_new(*, stay: bool = False, linger: bool = False) -> None:
+    """Let an ordinary user's command go on in new namespaces; return at once for root, and if we are in some already.
+
+    Args:
+        stay: the namespaces stay until the last process in them has ended. Else all end with the command.
+        linger: keep the files of runs below /tmp, where they outlive the login.
+
+    Raises:
+        MachineError: an ordinary user cannot have a run on this machine, or the state directory is refused.
+    """
+    if os.geteuid() == 0:
+        return
+    from topologies.processes.run_directory import check_state
+    from topologies.rootless import namespaces, state
+
+    namespaces.check_machine()
+    given = os.environ.get("HOVERBOARD_STATE_DIR")
+    folder = Path(given).absolute() if given else state.default_dir(linger=linger)
+    state.make(folder)
+    try:
+        check_state(folder)  # here owners can be told apart
+    except RunError as error:
+        raise MachineError(error.what, where=error.where, next_step=error.next_step) from error
+    _execute(namespaces.new(_this_command(), folder, stay=stay))
+
+
+def enter_run(run: str) -> None:
+    """Let the command go on in the namespaces of a run; return at once if it is root's, or if we are in there already.
+
+    Raises:
+        RunError: nothing of the run is alive, or it is in namespaces that are not to be seen from here.
+    """
+    from topologies.client import user_runs
+    from topologies.processes.run_directory import existing
+    from topologies.rootless import namespaces
+
+    directory = existing(run)
+    first = user_runs.first_of(directory)
+    if first is None:
+        return
+    if not user_runs.is_alive(first):
+        raise RunError(
+            f"all processes of run {run!r} have ended", where=str(directory.path),
+            next_step=f"remove what is left with: hoverboard down --run {run}",
+        )  # fmt: skip
+    os.environ["HOVERBOARD_RUN"] = run  # which of several was meant is settled
+    _execute(namespaces.joining(first, _this_command(), directory.path.parent))
+
+
+def _this_command() -> list[str]:
+    return [sys.executable, *sys.orig_argv[1:]]
+
+
+def _execute(command: list[str]) -> NoReturn:
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
+    os.execvp(command[0], command)
+
+
+def become_ordinary() -> None:
+    """Give root up for good: become the user who called `sudo`, or a uid that owns nothing.
+
+    Raises:
+        MachineError: that user cannot read the checkout or the environment.
+    """
+    if os.geteuid() != 0:
+        return
+    from hoverboard.safe_files import caller
+
+    found = caller()
+    uid, gid = (found.uid, found.gid) if found.uid else (free_uid(), 0)
+    gid = gid or uid
+    name, home = str(uid), f"/tmp/hoverboard-{uid}"
+    try:
+        account = pwd.getpwuid(uid)
+        name, home = account.pw_name, account.pw_dir
+        os.initgroups(name, gid)
+    except KeyError:
+        os.setgroups([])
+    os.setresgid(gid, gid, gid)
+    os.setresuid(uid, uid, uid)
+    for variable in (*_LOGIN, "SUDO_UID", "SUDO_GID", "SUDO_USER", "SUDO_COMMAND"):
+        os.environ.pop(variable, None)
+    os.environ.update(HOME=home, USER=name, LOGNAME=name)
+    if os.access(runtime := f"/run/user/{uid}", os.W_OK):
+        os.environ["XDG_RUNTIME_DIR"] = runtime
+    _check_readable(name)
+
+
+def _check_readable(name: str) -> None:
+    """Check that we, an ordinary user now, can read what we run."""
+    for path in (Path(__file__), Path(sys.executable), Path(sys.prefix) / "pyvenv.cfg"):
+        if not os.access(path, os.R_OK):
+            raise MachineError(
+                f"user {name} cannot read it", where=str(path),
+                next_step="put the checkout where that user can read it, and set it up again: ./bootstrap.sh",
+            )  # fmt: skip
+
+
+def free_uid() -> int:
+    """The first uid of the range that no account of this machine has."""
+    taken = {one.pw_uid for one in pwd.getpwall()}
+    return next(uid for uid in range(_FIRST_FREE_UID, _LAST_FREE_UID) if uid not in taken)

@@ -1,0 +1,1 @@
+"""Runs of an ordinary user: in user, mount, pid, network, UTS and IPC namespaces of that user's own."""

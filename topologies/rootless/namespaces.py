@@ -1,0 +1,131 @@
+"""Enters the namespaces of an ordinary user's run: new ones, or those that a first process keeps.
+
+This module must import nothing heavy: every command pays for it.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hoverboard import mapped_users, programs
+from hoverboard.contract.errors import MachineError
+from topologies.rootless import first_process
+
+VARIABLE = first_process.VARIABLE
+TUN = Path("/dev/net/tun")
+# What two hosts with their VMs need at least; a run raises its soft limits as far as it may.
+_LEAST = {resource.RLIMIT_NOFILE: ("open files (-n)", 1024), resource.RLIMIT_NPROC: ("processes (-u)", 512)}
+
+
+@dataclass(frozen=True)
+class FirstProcess:
+    """The first process of namespaces, as the machine sees it. Its end ends all processes in them.
+
+    Attributes:
+        pid: its number.
+        start: when it started, in clock ticks since the boot.
+        pidns: the pid namespace in which `pid` is its number, by inode.
+    """
+
+    pid: int
+    start: int
+    pidns: int
+
+    @classmethod
+    def parse(cls, text: str) -> FirstProcess | None:
+        """What `str()` has made; None when the text is something else."""
+        try:
+            return cls(*map(int, text.split(":")))
+        except (ValueError, TypeError):
+            return None
+
+    def __str__(self) -> str:
+        return f"{self.pid}:{self.start}:{self.pidns}"
+
+    @property
+    def visible(self) -> bool:
+        """Whether we are where its number is valid. Elsewhere nothing can be said about it."""
+        return own_pid_namespace() == self.pidns
+
+
+def own_pid_namespace() -> int:
+    """The inode of our pid namespace."""
+    return os.stat("/proc/self/ns/pid").st_ino
+
+
+def entered() -> FirstProcess | None:
+    """The first process of the namespaces that we are in; None: we are in none of this kind."""
+    found = FirstProcess.parse(os.environ.get(VARIABLE, ""))
+    return found if found is not None and mapped_users.only_one() and not found.visible else None
+
+
+def check_machine() -> None:
+    """Check that an ordinary user can have a run on this machine.
+
+    Raises:
+        MachineError: something is missing; it names that, and the administrator's line.
+    """
+    if not os.access(TUN, os.R_OK | os.W_OK):
+        there = "may not be opened by this user" if TUN.exists() else "is not there"
+        step = "chmod 0666 /dev/net/tun" if TUN.exists() else "modprobe tun"
+        raise MachineError(
+            f"{TUN} {there}: no VM could have a NIC", next_step=f"the administrator's line is: sudo {step}"
+        )
+    for limit, (name, least) in _LEAST.items():
+        soft, hard = resource.getrlimit(limit)
+        if hard != resource.RLIM_INFINITY and hard < least:
+            raise MachineError(
+                f"ulimit: this user may have {hard} {name}, and a run needs {least}",
+                next_step="the administrator raises it in /etc/security/limits.d",
+            )
+        if soft != hard:
+            resource.setrlimit(limit, (hard, hard))
+
+
+def new(command: Sequence[str], state: Path, *, stay: bool) -> list[str]:
+    """The command that runs another one in new namespaces.
+
+    Args:
+        command: to run there.
+        state: the state directory; it is there, and is ours.
+        stay: the namespaces stay until the last process in them has ended. Else all end with the command.
+    """
+    words = ["--stay"] if stay else []
+    return [sys.executable, "-I", "-S", first_process.__file__, *words, "--state", str(state), *command]
+
+
+def joining(first: FirstProcess, command: Sequence[str], state: Path) -> list[str]:
+    """The command that runs another one in the namespaces of a first process, in our current directory.
+
+    Args:
+        first: the first process.
+        command: to run there.
+        state: the state directory of the runs there.
+
+    Raises:
+        MachineError: nsenter is not installed.
+    """
+    if programs.find("nsenter") is None:
+        raise MachineError("nsenter is not installed", next_step="apt-get install util-linux")
+    kinds = [f"--{kind}" for kind in ("user", "mount", "pid", "net", "uts", "ipc")]
+    environment = [f"{VARIABLE}={first}", f"{first_process.STATE_VARIABLE}={state}"]
+    return [
+        "nsenter", "--target", str(first.pid), *kinds, "--preserve-credentials",
+        "/bin/sh", "-c", _IN_FOLDER, "hoverboard", _folder(), "env", *environment, *command,
+    ]  # fmt: skip
+
+
+# The folder is looked up again: the mounts are others.
+_IN_FOLDER = 'cd -- "$1" 2>/dev/null; shift; exec "$@"'
+
+
+def _folder() -> str:
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        return "/"
