@@ -66,7 +66,8 @@ def enter_run(run: str) -> None:
             next_step=f"remove what is left with: hoverboard down --run {run}",
         )  # fmt: skip
     os.environ["HOVERBOARD_RUN"] = run  # which of several was meant is settled
-    _execute(namespaces.joining(first, _this_command(), directory.path.parent))
+    os.environ["HOVERBOARD_STATE_DIR"] = str(directory.path.parent)
+    _execute(namespaces.joining(first, _this_command()))
 
 
 def _this_command() -> list[str]:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal
 
+from hoverboard import mapped_users
 from hoverboard.contract.errors import InputError
 
 _ID = re.compile(r"[0-9]{1,10}")
@@ -43,7 +44,11 @@ class Owner:
 def caller() -> Owner:
     """The user that files are for: under `sudo` the user who called it, else the user of this process."""
     ids = [os.environ.get(name, "") for name in ("SUDO_UID", "SUDO_GID")]
-    if os.geteuid() == 0 and all(_ID.fullmatch(one) and int(one) < _NO_ID for one in ids):
+    if (
+        os.geteuid() == 0
+        and not mapped_users.only_one()
+        and all(_ID.fullmatch(one) and int(one) < _NO_ID for one in ids)
+    ):
         return Owner(*map(int, ids))
     return Owner(os.geteuid(), os.getegid())
 
@@ -274,8 +279,8 @@ def _check_owner(fd: int, folder: Path) -> None:
 
 
 def _is_trusted(uid: int) -> bool:
-    """Whether we may use what this user owns. The kernel decides for other users than root."""
-    return os.geteuid() != 0 or uid in (0, caller().uid)
+    """Whether we may use what this user owns. The kernel decides for others than the machine's root."""
+    return os.geteuid() != 0 or mapped_users.only_one() or uid in (0, caller().uid)
 
 
 def _refused(path: Path, what: str) -> RefusedPlaceError:

@@ -77,6 +77,8 @@ def down(directory: RunDirectory, first: FirstProcess) -> None:
         if _is_left(directory):
             _kill(first)
     if not _is_left(directory):
+        if len(pids(first)) <= 1:  # nothing else is in there: it ends, too
+            LinuxProcesses().wait_gone([Process(first.pid, first.start)], _KILL_TIMEOUT)
         return
     # Nothing of it runs any more. A new run may have begun in the same directory.
     lock = ledger.take_lock(directory)
@@ -105,9 +107,12 @@ def end_lost(run: LostRun) -> None:
 
 def _inside(first: FirstProcess, state: Path, *words: str) -> None:
     """Let a process inside take runs down. It may be killed at its end, with the namespaces."""
-    command = namespaces.joining(first, python("topologies.client.down_inside", *words), state)
+    command = namespaces.joining(first, python("topologies.client.down_inside", *words))
+    environment = {**os.environ, "HOVERBOARD_STATE_DIR": str(state)}
     with contextlib.suppress(subprocess.TimeoutExpired):
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_INSIDE_TIMEOUT, check=False)
+        done = subprocess.run(
+            command, env=environment, capture_output=True, text=True, timeout=_INSIDE_TIMEOUT, check=False
+        )
         if done.returncode > 0 and done.stderr.strip():
             print(f"hoverboard: {done.stderr.strip().splitlines()[-1]}", file=sys.stderr)
 

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hoverboard import mapped_users, programs
+from hoverboard import mapped_users
 from hoverboard.contract.errors import MachineError
-from topologies.rootless import first_process
+from topologies.rootless import first_process, join
 
 VARIABLE = first_process.VARIABLE
 TUN = Path("/dev/net/tun")
@@ -99,33 +99,9 @@ def new(command: Sequence[str], state: Path, *, stay: bool) -> list[str]:
     return [sys.executable, "-I", "-S", first_process.__file__, *words, "--state", str(state), *command]
 
 
-def joining(first: FirstProcess, command: Sequence[str], state: Path) -> list[str]:
+def joining(first: FirstProcess, command: Sequence[str]) -> list[str]:
     """The command that runs another one in the namespaces of a first process, in our current directory.
 
-    Args:
-        first: the first process.
-        command: to run there.
-        state: the state directory of the runs there.
-
-    Raises:
-        MachineError: nsenter is not installed.
+    The state directory of the runs there is in the environment: HOVERBOARD_STATE_DIR.
     """
-    if programs.find("nsenter") is None:
-        raise MachineError("nsenter is not installed", next_step="apt-get install util-linux")
-    kinds = [f"--{kind}" for kind in ("user", "mount", "pid", "net", "uts", "ipc")]
-    environment = [f"{VARIABLE}={first}", f"{first_process.STATE_VARIABLE}={state}"]
-    return [
-        "nsenter", "--target", str(first.pid), *kinds, "--preserve-credentials",
-        "/bin/sh", "-c", _IN_FOLDER, "hoverboard", _folder(), "env", *environment, *command,
-    ]  # fmt: skip
-
-
-# The folder is looked up again: the mounts are others.
-_IN_FOLDER = 'cd -- "$1" 2>/dev/null; shift; exec "$@"'
-
-
-def _folder() -> str:
-    try:
-        return os.getcwd()
-    except FileNotFoundError:
-        return "/"
+    return [sys.executable, "-I", "-S", join.__file__, str(first), *command]
