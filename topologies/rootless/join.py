@@ -3,8 +3,8 @@
     python -I -S join.py PID:START:PIDNS COMMAND [ARGUMENT]...
 
 The first argument names the first process there, as the machine sees it (`first_process`). Our process stays outside
-and waits: it passes signals on, and returns the exit code. If it is killed, COMMAND is killed too. Like `first_process`,
-this is a program of its own that uses the standard library only.
+and waits: it passes signals on, and returns the exit code. If it is killed, COMMAND is killed too. Like
+`first_process`, this is a program of its own that uses the standard library only.
 """
 
 from __future__ import annotations
