@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -146,6 +147,8 @@ def compare(
             f"these are runs of {names[0]} and {names[1]}", where="compare", next_step="give two runs of one experiment"
         )
     found = comparison.compare(a.table(), b.table())
+    if note := comparison.different_privileges(a.document()["record"], b.document()["record"]):
+        print(f"note: {note}", file=sys.stderr)
     if as_json:
         print_json([asdict(one) for one in found])
         return

@@ -90,7 +90,7 @@ def test_calls_go_to_one_worker_and_no_other(cluster: DaskCluster) -> None:
     assert cluster.measure("tcp://b", job) == "answer 1"
     cluster.finish("tcp://a")
     assert [call[:3] for call in client(cluster).calls] == [
-        (worker.measure, (job,), ("tcp://b",)), (worker.finish, (), ("tcp://a",)),
+        (measuring_process.measure, (job,), ("tcp://b",)), (measuring_process.finish, (), ("tcp://a",)),
     ]  # fmt: skip
     cluster.close()
     assert client(cluster).closed
