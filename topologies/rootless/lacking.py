@@ -45,7 +45,7 @@ def _lacks(no_cgroup: str, nice_limit: int) -> Iterator[Lack]:
     if no_cgroup:
         yield Lack(
             "cgroups", no_cgroup, "the CPU time of coprocessors is that of their threads' clocks",
-            "with systemd, begin with: systemd-run --user --scope -p Delegate=yes",
+            "with systemd, begin with: systemd-run --user --scope -p Delegate=yes" if "v2" in no_cgroup else "",
         )  # fmt: skip
     if nice_limit != resource.RLIM_INFINITY and nice_limit < NICE_LIMIT:
         yield Lack(
