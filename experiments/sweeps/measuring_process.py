@@ -82,7 +82,8 @@ class MeasuringProcess:
         except subprocess.TimeoutExpired:
             self._process.kill()  # its namespaces end with it
             code = self._process.wait()
-        return "was killed" if code < 0 else f"ended with exit code {code}"
+        number = -code if code < 0 else code - 128  # of a signal
+        return f"was ended by signal {number}" if number > 0 else f"ended with exit code {code}"
 
 
 _child: MeasuringProcess | None = None  # from point to point
