@@ -16,7 +16,10 @@ class Probes(Protocol):
         """Whether we are root."""
 
     def user_namespaces(self) -> str:
-        """Why an ordinary user gets no namespaces for a run; empty: it does. For root, a uid that owns nothing tries."""
+        """Why an ordinary user gets no namespaces for a run; empty: it does.
+
+        For root, a uid that owns nothing tries.
+        """
 
     def namespace_settings(self) -> dict[str, str]:
         """The kernel's settings about user namespaces: the name of a sysctl -> its value. Those that there are."""

@@ -1,8 +1,9 @@
 """Gives the prompt of an ordinary user's run a process group of its own.
 
-In a pid namespace our group may be one of the machine's, and has no number there: getpgrp(2) returns 0. A shell that the
-prompt starts takes the terminal for a group of its own, and cannot give it back to a group without a number: our next
-read would stop us. The process that waits outside gets the terminal back when we end (`topologies.rootless.terminal`).
+In a pid namespace our group may be one of the machine's, and has no number there: getpgrp(2) returns 0. A shell that
+the prompt starts takes the terminal for a group of its own. It cannot give it back to a group without a number, and our
+next read would stop us. The process that waits outside gets the terminal back when we end
+(`topologies.rootless.terminal`).
 """
 
 from __future__ import annotations

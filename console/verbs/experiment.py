@@ -72,7 +72,7 @@ def certificates(
     from experiments.sweeps import cluster_keys
 
     keys = cluster_keys.make(folder.absolute())
-    print(f"{keys.folder}: certificates for one cluster; copy the folder to each machine, for root's eyes only")
+    print(f"{keys.folder}: certificates for one cluster; copy the folder to each machine, for your eyes only")
     print(f"scheduler, with its machine's address: {shlex.join(keys.scheduler('ADDRESS'))}")
 
 

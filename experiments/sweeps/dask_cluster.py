@@ -1,7 +1,8 @@
 """The adapter of `cluster.Cluster` for Dask, and the worker that joins a cluster. Dask is optional: `hoverboard[dask]`.
 
-A peer of a Dask cluster can run any code on its workers, as their user, which may be root, by the scheduler and by the worker's own port. So an
-address is tls://, and each peer shows a certificate (`cluster_keys`), unless the caller asks for `insecure`.
+A peer of a Dask cluster can run any code on its workers, as their user, by the scheduler and by the worker's own port.
+That user may be root. So an address is tls://, and each peer shows a certificate (`cluster_keys`), unless the caller
+asks for `insecure`.
 """
 
 from __future__ import annotations

@@ -130,9 +130,7 @@ def choose_account(
     return group
 
 
-def why_no_cgroup(
-    *, mounts: Path = Path("/proc/self/mounts"), own: Path = Path("/proc/self/cgroup")
-) -> str:
+def why_no_cgroup(*, mounts: Path = Path("/proc/self/mounts"), own: Path = Path("/proc/self/cgroup")) -> str:
     """Why choose_account() would make no cgroup; "" if it would make one. Nothing is made here."""
     try:
         found = _hierarchy(mounts.read_text(), own.read_text())

@@ -85,9 +85,7 @@ def tun_fault() -> MachineError | None:
         return None
     there = "may not be opened by this user" if TUN.exists() else "is not there"
     step = "chmod 0666 /dev/net/tun" if TUN.exists() else "modprobe tun"
-    return MachineError(
-        f"{TUN} {there}: no VM could have a NIC", next_step=f"the administrator's line is: sudo {step}"
-    )
+    return MachineError(f"{TUN} {there}: no VM could have a NIC", next_step=f"the administrator's line is: sudo {step}")
 
 
 def limits_fault() -> MachineError | None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from experiments.sweeps import cluster_keys, dask_cluster, worker
+from experiments.sweeps import cluster_keys, dask_cluster, measuring_process, worker
 from experiments.sweeps.cluster import WorkerLost
 from experiments.sweeps.cluster_keys import ClusterKeys
 from experiments.sweeps.dask_cluster import DaskCluster
@@ -175,7 +175,7 @@ def test_a_worker_measures_until_a_signal_and_then_takes_its_testbeds_down(
     served: list[Served], monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     finished: list[bool] = []
-    monkeypatch.setattr(worker, "finish", lambda: finished.append(True))
+    monkeypatch.setattr(measuring_process, "finish", lambda: finished.append(True))
     said: list[str] = []
 
     def say(what: str) -> None:
