@@ -139,10 +139,14 @@ class OrdinaryUser:
 
     def close(self) -> None:
         """Kill what is left of the user, and remove its files."""
-        until(self._none_is_left, 30, "processes of the user are left")
         for process in self.started:
-            process.communicate()
-        self.keeper.communicate()
+            process.kill()
+        until(self._none_is_left, 30, "processes of the user are left")
+        for process in (*self.started, self.keeper):
+            if process.stdin is not None:
+                process.stdin.close()  # the keeper ends with it
+            with process:
+                pass
         for folder in (self.home, self.state, *([] if self.checkout == ROOT else [self.checkout])):
             _remove(folder)
 
