@@ -71,7 +71,7 @@ def enter_run(run: str) -> None:
 
 
 def _this_command() -> list[str]:
-    return [sys.executable, *sys.orig_argv[1:]]
+    return [sys.executable, "-P", *sys.orig_argv[1:]]
 
 
 def _execute(command: list[str]) -> NoReturn:
@@ -113,7 +113,7 @@ def become_ordinary() -> None:
 
 def _check_readable(name: str) -> None:
     """Check that we, an ordinary user now, can read what we run."""
-    for path in (Path(__file__), Path(sys.executable), Path(sys.prefix) / "pyvenv.cfg"):
+    for path in (Path(__file__), Path(sys.prefix) / "bin" / "python"):
         if not os.access(path, os.R_OK):
             raise MachineError(
                 f"user {name} cannot read it", where=str(path),

@@ -7,7 +7,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from hoverboard.contract.errors import RunError
+from hoverboard.contract.errors import MachineError, RunError
+
+
+def need_root(what: str) -> None:
+    """Check that the caller is root, of the machine or of namespaces; raise MachineError otherwise."""
+    if os.geteuid() != 0:
+        raise MachineError(
+            f"{what} needs root, or namespaces of your own", next_step="start it with: hoverboard python -m MODULE"
+        )
 
 
 def takes_run(command: Any) -> bool:
@@ -54,7 +62,7 @@ def live(given: str | None) -> str:
 
 
 def entered(given: str | None) -> str:
-    """As `live`; and this process is where the run's processes are. For an ordinary user, the command begins anew."""
+    """As `live`; and this process is in the run's namespaces: an ordinary user's command starts once more there."""
     from console import rootless
 
     name = live(given)

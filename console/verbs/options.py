@@ -111,7 +111,7 @@ Rootless = Annotated[
         rootless.OPTION,
         callback=_become_ordinary,
         is_eager=True,
-        help="As root: become the user who called sudo, or nobody's uid, and run in namespaces (docs/rootless.md).",
+        help="As root: become the user who called sudo, or one without an account (docs/rootless.md).",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]

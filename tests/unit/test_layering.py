@@ -52,7 +52,8 @@ ROOMS = (
     Room("console.plain_text", ""),
     Room("console.unprivileged", "console hoverboard", knows="typer"),
     Room("console.guard", CONTRACT, knows="typer"),
-    Room("console.runs", "topologies hoverboard.contract"),
+    Room("console.runs", "console.rootless topologies hoverboard.contract"),
+    Room("console.rootless", "topologies hoverboard"),
     Room("console.python_runner", ""),
     # --- experiments: measurements that repeat the paper's
     Room("experiments.demo", "experiments topologies hoverboard", knows="jinja2 matplotlib"),
@@ -79,6 +80,7 @@ ROOMS = (
     Room("topologies.guests", "topologies hoverboard"),
     Room("topologies.processes", "topologies hoverboard", knows="pyroute2@marks"),
     Room("topologies.namespaces", "topologies hoverboard"),
+    Room("topologies.rootless", "topologies hoverboard"),
     Room("topologies.changes", "topologies controllers hoverboard", pure="all", knows="pydantic"),
     Room("topologies.spec", "topologies controllers hoverboard", pure="all", knows="pydantic yaml"),
     Room("topologies.references", f"topologies {CONTRACT}", pure="all"),

@@ -44,6 +44,8 @@ IN_THEIR_OWN_PLACE = {
     "topologies/guests/guest_files.py": RUN,
     "topologies/processes/failed_logs.py": RUN,
     "topologies/namespaces/mount_namespace.py": MEMORY,
+    "topologies/rootless/first_process.py": MEMORY,
+    "topologies/rootless/state.py": RUN,
     "topologies/spec/schema.py": SOURCE,
     "experiments/sweeps/worker.py": TEMPORARY,
     "experiments/programming/scaled_cluster.py": TEMPORARY,

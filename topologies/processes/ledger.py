@@ -195,7 +195,7 @@ def first_process(ledger: Ledger) -> FirstProcess | None:
     """The first process of the namespaces of an ordinary user's run, seen from outside of them.
 
     None for other runs, and inside of these namespaces: there the pids of the ledger are valid. Outside they are
-    numbers of other processes, and nobody may judge or signal by them.
+    numbers of other processes: never judge or signal by them.
     """
     head = ledger.head()
     found = FirstProcess.parse(str(head.get("first", "")))

@@ -142,7 +142,7 @@ class Machine:
                 yield Process(int(entry), start)
 
     def _is_here(self, pid: str) -> bool:
-        """Whether a process is in our user namespace. Those of an ordinary user's run count their pids anew."""
+        """Whether a process is in our user namespace. An ordinary user's run has pids of its own."""
         try:
             return os.readlink(self._proc / pid / "ns/user") == os.readlink(self._proc / "self/ns/user")
         except OSError:

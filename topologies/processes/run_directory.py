@@ -60,7 +60,7 @@ def check_state(path: Path) -> None:
 def _check_above(path: Path, folder: Path) -> None:
     """Check that only root and we can exchange what is in a folder above the state directory `path`.
 
-    In the namespaces of an ordinary user's run, owners cannot be told apart. They were checked before those were made.
+    In the namespaces of an ordinary user's run, owners look alike. They were checked before those were made.
     """
     found = folder.stat()
     for uid in (found.st_uid, folder.lstat().st_uid):

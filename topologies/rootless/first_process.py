@@ -51,6 +51,8 @@ def main() -> int:
     args = parser.parse_args()
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, [*FORWARDED, signal.SIGCHLD])
     uid, gid, outside = os.getuid(), os.getgid(), os.stat("/proc/self/ns/pid").st_ino
+    if uid == 0:  # there, what root may do with files would be left to all in the run
+        return fail("this is for ordinary users; root gives --rootless\n  -> hoverboard up --rootless")
     try:
         _make_namespaces(uid, gid)
     except OSError as error:
@@ -82,7 +84,7 @@ def _make_namespaces(uid: int, gid: int) -> None:
 
 
 def _reason(error: OSError) -> str:
-    """What the kernel's error means, and what an administrator can do."""
+    """The meaning of the kernel's error, and what an administrator can do."""
     if error.errno in (errno.ENOSPC, errno.EUSERS):
         return (
             "no more user namespaces are allowed (user.max_user_namespaces, or too many below each other)\n"

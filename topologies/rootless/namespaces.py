@@ -38,7 +38,7 @@ class FirstProcess:
 
     @classmethod
     def parse(cls, text: str) -> FirstProcess | None:
-        """What `str()` has made; None when the text is something else."""
+        """The first process for a text that `str()` made; None when the text is something else."""
         try:
             return cls(*map(int, text.split(":")))
         except (ValueError, TypeError):

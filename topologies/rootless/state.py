@@ -68,7 +68,7 @@ def make(folder: Path) -> None:
 
 
 def file_system(folder: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str:
-    """The type of the file system that a folder is on, as mountinfo of proc(5) names it; "" if it cannot be told."""
+    """The type of the file system that a folder is on, as mountinfo of proc(5) names it; "" if mountinfo lacks it."""
     device = os.stat(folder).st_dev
     wanted = f"{os.major(device)}:{os.minor(device)}"
     for line in mounts.read_text().splitlines():

@@ -261,13 +261,30 @@ def test_down_all_stands_alone(other: str, nothing_up: None) -> None:
     assert f"{other.partition('=')[0]} and --all exclude each other" in shown.stderr
 
 
-@pytest.mark.parametrize("line", ["status", "up", "demo", "exec h1 -- true", "down", "vm add blue"])
-def test_not_root(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("line", ["status", "exec h1 -- true", "down", "vm add blue"])
+def test_an_ordinary_user_without_a_run_hears_so(
+    line: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, nothing_up: None
+) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setenv("HOVERBOARD_STATE_DIR", str(tmp_path / "none"))
+    shown = runner.invoke(app, line.split())
+    assert shown.exit_code == RunError.exit_code
+    assert "no run is up" in shown.stderr
+
+
+@pytest.mark.parametrize("line", ["up", "demo", "experiment run latency", "python /dev/null"])
+def test_an_ordinary_users_run_begins_in_namespaces(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    entered: list[dict[str, bool]] = []
+
+    def enter(**how: bool) -> None:
+        entered.append(how)
+        raise MachineError("entered")
+
+    monkeypatch.setattr("console.rootless.enter_new", enter)
+    monkeypatch.setattr("console.runs.mention_orphans", lambda: None)
     shown = runner.invoke(app, line.split())
     assert shown.exit_code == MachineError.exit_code
-    assert "needs root" in shown.stderr
-    assert "sudo hoverboard" in shown.stderr
+    assert entered == [{"stay": True, "linger": False} if line == "up" else {}]
 
 
 def test_several_runs_are_listed() -> None:
@@ -303,10 +320,10 @@ def test_exec_needs_a_command() -> None:
 
 
 def test_internal_errors_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(verb: str) -> None:
+    def fail(run: str | None) -> str:
         raise ValueError("boom")
 
-    monkeypatch.setattr(runs, "need_root", fail)
+    monkeypatch.setattr(runs, "live", fail)
     shown = runner.invoke(app, ["status"])
     assert shown.exit_code == 70
     assert "internal error: ValueError: boom" in shown.stderr

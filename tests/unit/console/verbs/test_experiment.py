@@ -125,14 +125,6 @@ def test_bad_input_is_refused_with_exit_code_2(line: str, words: str, tmp_path: 
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("line", ["run latency", "worker tcp://127.0.0.1:1"])
-def test_measuring_needs_root(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    shown = cli.invoke(app, ["experiment", *line.split()])
-    assert shown.exit_code != 0
-    assert f"`hoverboard experiment {line.split()[0]}` needs root" in shown.stderr
-
-
 def made(path: Path, name: str, scale: float, *, failed: bool = True) -> Path:
     """A folder as a run leaves it, with round trips of two generations and a point that failed."""
     experiment = discovery.find(name)

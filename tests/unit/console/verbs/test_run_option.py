@@ -105,8 +105,9 @@ def test_a_verb_that_is_for_no_run_says_so(verb: str) -> None:
 def test_down_takes_the_run_of_the_environment_but_not_for_all_and_orphans(monkeypatch: pytest.MonkeyPatch) -> None:
     taken: list[str] = []
     monkeypatch.setattr("os.geteuid", lambda: 0)
-    monkeypatch.setattr("topologies.client.run_client.down", lambda name, missing_ok: taken.append(name))
-    monkeypatch.setattr("topologies.processes.run_directory.run_names", lambda: ["a", "b"])
+    monkeypatch.setattr("topologies.client.run_client.down", lambda name, **_: taken.append(name))
+    monkeypatch.setattr("topologies.processes.run_directory.run_names", lambda state: ["a", "b"])
+    monkeypatch.setattr("topologies.processes.failed_logs.names", lambda state: [])
     monkeypatch.setattr(down_verb.runs, "mention_orphans", lambda: None)
     monkeypatch.setattr("topologies.client.orphans.find", lambda: [])
     for words, expected in ((["down"], ["a"]), (["down", "--all"], ["a", "b"]), (["down", "--orphans"], [])):

@@ -51,7 +51,7 @@ def test_a_ledger_begins_with_the_run_the_boot_and_where_it_was_started(ledger: 
     assert ledger.head() == {
         "record": "run", "version": 1, "run": "r", "mark": str(ledger.mark), "boot": TABLE.boot_id(),
         "netns": TABLE.own_namespace(), "uts": TABLE.own_host_name(), "mnt": TABLE.own_mounts(),
-        "tree": str(ledger.directory.path),
+        "tree": str(ledger.directory.path), "pidns": os.stat("/proc/self/ns/pid").st_ino,
     }  # fmt: skip
     assert list(ledger.records()) == [ledger.head()]
 
