@@ -152,8 +152,8 @@ class FirstProcess:
         if not me:
             return calls.FAILED
         try:
+            gone, place = calls.end_of_folder(self._state), _identity(self._state)
             _arrange(self._state)
-            gone = calls.end_of_folder(self._state)
         except OSError as error:
             return fail(_reason(error))
         signals = Signals([*FORWARDED, signal.SIGCHLD])
@@ -163,10 +163,10 @@ class FirstProcess:
         outside = [self._orders]
         while True:
             ready, _, _ = select.select([signals.fd, gone, *outside], [], [])
-            if gone in ready and not os.path.isdir(self._state):
-                return calls.FAILED  # the user has logged out: nobody could reach a run any more
             if gone in ready:
-                os.read(gone, 4096)
+                os.read(gone, 65536)
+                if _identity(self._state) != place:
+                    return calls.FAILED  # the user has logged out: nobody could reach a run any more
             if signals.fd in ready:
                 number, sent = signals.read()
                 if number == signal.SIGCHLD:
@@ -222,6 +222,15 @@ class FirstProcess:
         for number in range(3):
             os.dup2(null, number)
         os.close(self._news)
+
+
+def _identity(folder: str) -> tuple[int, int] | None:
+    """Which folder is at a path; None: there is none."""
+    try:
+        found = os.stat(folder)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _arrange(state: str) -> None:

@@ -22,7 +22,8 @@ FORWARDED = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signa
 # linux/sched.h, sys/mount.h, sys/inotify.h, sys/prctl.h, linux/if.h, signal(2)
 NEWNS, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET = 0x20000, 0x4000000, 0x8000000, 0x10000000, 0x20000000, 0x40000000
 NOSUID, NODEV, NOEXEC, BIND, REC, SLAVE = 0x2, 0x4, 0x8, 0x1000, 0x4000, 0x80000
-_IN_DELETE_SELF, _IN_MOVE_SELF, _IN_UNMOUNT, _IN_CLOEXEC = 0x400, 0x800, 0x2000, 0x80000
+_IN_MOVED_FROM, _IN_DELETE, _IN_DELETE_SELF, _IN_MOVE_SELF, _IN_UNMOUNT = 0x40, 0x200, 0x400, 0x800, 0x2000
+_IN_CLOEXEC, _IN_NONBLOCK = 0x80000, 0x800
 _PR_SET_PDEATHSIG = 1
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 0x1
 _SFD_CLOEXEC = 0x80000
@@ -58,9 +59,15 @@ def mount(source: str | None, target: str, kind: str | None, flags: int, data: s
 
 
 def end_of_folder(path: str) -> int:
-    """A descriptor that can be read when a folder itself is deleted, moved or unmounted (inotify(7))."""
-    fd = _checked(_libc.inotify_init1(_IN_CLOEXEC), "inotify")
-    _checked(_libc.inotify_add_watch(fd, os.fsencode(path), _IN_DELETE_SELF | _IN_MOVE_SELF | _IN_UNMOUNT), path)
+    """A descriptor that can be read when a folder may have been deleted, moved or unmounted (inotify(7)).
+
+    The folder itself does not tell its end while a file that was in it is open. The folder above it does.
+    """
+    fd = _checked(_libc.inotify_init1(_IN_CLOEXEC | _IN_NONBLOCK), "inotify")
+    itself = _IN_DELETE_SELF | _IN_MOVE_SELF | _IN_UNMOUNT
+    _checked(_libc.inotify_add_watch(fd, os.fsencode(path), itself), path)
+    above = os.fsencode(os.path.dirname(os.path.realpath(path)))
+    _libc.inotify_add_watch(fd, above, itself | _IN_DELETE | _IN_MOVED_FROM)  # fails if we may not read that one
     return fd
 
 
