@@ -66,13 +66,7 @@ class TestAfterKill9:
         up(user, *OVS)
         os.kill(first_pid(user), signal.SIGKILL)
         until(lambda: not user.pids(), 20, "processes outlive the first one")
-        for words in (
-            ("status",),
-            ("exec", "blue-1", "--", "true"),
-            ("vm", "add", "blue"),
-            ("prompt",),
-            ("flows", "h1"),
-        ):
+        for words in (("status",), ("exec", "blue-1", "--", "true"), ("vm", "add", "blue"), ("prompt",), ("flows", "h1")):
             said = user.hoverboard(*words, "--run", "mine") if words[0] != "exec" else user.hoverboard(*words)
             assert said.returncode == 3, (words, said)
             assert "hoverboard down" in said.stderr, words
