@@ -161,7 +161,7 @@ class TestSignals:
             assert process.wait(_SECONDS) == code
         nothing_is_left(user)
 
-    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
     def test_take_a_run_in_the_foreground_down(self, user: OrdinaryUser, number: signal.Signals) -> None:
         with running(user, "up", "two-hosts", "--run", "mine", *OVS) as process:
             assert process.stdin is not None
@@ -171,22 +171,27 @@ class TestSignals:
             while "sleeps" not in (line := process.stdout.readline()):
                 assert line, "it has ended"
             process.send_signal(number)
-            assert process.wait(_SECONDS) == 128 + number
+            assert process.wait(_SECONDS) == 0  # as root's
         nothing_is_left(user)
 
-    def test_take_the_testbed_of_a_python_file_down(self, user: OrdinaryUser) -> None:
+    @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+    def test_end_the_testbed_of_a_python_file(self, user: OrdinaryUser, number: signal.Signals, code: int) -> None:
+        """Python turns one of them into an exception, so that `with Testbed(..)` takes its run down. The other kills."""
         with running(user, "python", write(user, "bed.py", TESTBED)) as process:
             assert process.stdout is not None
             assert process.stdout.readline() == "up\n"
-            process.terminate()
-            assert process.wait(_SECONDS) == 143
+            process.send_signal(number)
+            assert process.wait(_SECONDS) == code
+        until(lambda: not user.pids(), 20, "processes outlive it")
+        if number == signal.SIGTERM:
+            assert user.ok("down", "--orphans") == "down: mine\n"
         nothing_is_left(user)
 
     def test_during_a_start_take_it_back(self, user: OrdinaryUser) -> None:
         with running(user, "up", "two-hosts", "--run", "mine", "--detach", *OVS) as process:
             until(lambda: (user.state / "mine/ledger.jsonl").exists(), 60, "nothing begins")
             process.terminate()
-            assert process.wait(_SECONDS) == 143
+            assert process.wait(_SECONDS) == 130  # as root's: "interrupted"
         nothing_is_left(user)
 
     def test_reach_a_command_in_a_vm(self, user: OrdinaryUser) -> None:
