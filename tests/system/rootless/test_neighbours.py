@@ -149,11 +149,15 @@ class TestRootWhoGivesRootUp:
         assert "\nUid:\t0\t0\t0\t0\n" in said
         assert "\nGroups:\t \n" in said
 
-    def test_has_runs_that_all_verbs_reach(self, rootless: tuple[int, Callable[..., str]], run_name: str) -> None:
+    def test_has_runs_that_all_verbs_reach(
+        self, rootless: tuple[int, Callable[..., str]], user: OrdinaryUser, run_name: str
+    ) -> None:
         uid, hoverboard = rootless
         hoverboard("up", "two-hosts", "--rootless", "--run", run_name, "--detach", *OVS)
         try:
-            assert (Path(f"/tmp/hoverboard-{uid}") / run_name).stat().st_uid == uid
+            root = Path(f"/proc/{user.keeper.pid}/root")
+            places = [root / f"run/user/{uid}/hoverboard" / run_name, root / f"tmp/hoverboard-{uid}" / run_name]
+            assert [place.stat().st_uid for place in places if place.exists()] == [uid]
             said = hoverboard("--rootless", "exec", "--run", run_name, "blue-1", "--", "ping", "-c", "2", "10.0.0.3")
             assert "2 received" in said
             assert run_name in hoverboard("--rootless", "status", "--run", run_name)
