@@ -88,7 +88,7 @@ def become_ordinary() -> None:
     Raises:
         MachineError: that user cannot read the checkout or the environment.
     """
-    if os.geteuid() != 0 or mapped_users.only_one():  # the same command, begun anew inside
+    if os.geteuid() != 0 or mapped_users.only_one():  # in the namespaces, the command line is the same
         return
     from hoverboard.safe_files import caller
 
