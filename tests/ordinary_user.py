@@ -176,6 +176,8 @@ def make(*, tun: int = 0o666, copied: bool = False) -> OrdinaryUser:
     checkout = ROOT if not copied and _readable_by_all(ROOT) else _copy()
     environment = {name: os.environ[name] for name in _KEPT if name in os.environ}
     environment |= {"HOME": str(home), "USER": str(uid), "LOGNAME": str(uid), "PYTHONPATH": str(checkout)}
+    # git: the checkout may be another user's.
+    environment |= {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "safe.directory", "GIT_CONFIG_VALUE_0": "*"}
     return OrdinaryUser(uid, home, checkout, keeper, environment)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pwd
 
+from hoverboard import mapped_users
 from hoverboard.contract.checks.similar_names import similar
 from hoverboard.contract.errors import InputError
 
@@ -17,8 +18,13 @@ def as_user(name: str) -> list[str]:
         name: of the user.
 
     Raises:
-        InputError: this machine has no such user.
+        InputError: this machine has no such user, or we are in an ordinary user's run, which has no other users.
     """
+    if mapped_users.only_one():
+        raise InputError(
+            f"this run has no user {name!r}: a run of an ordinary user has one user, who is root in there", where="--as",
+            next_step="leave --as out; runs of root have all users of the machine (docs/rootless.md)",
+        )  # fmt: skip
     try:
         entry = pwd.getpwnam(name)
     except (KeyError, ValueError):  # ValueError: a zero byte

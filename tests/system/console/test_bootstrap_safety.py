@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.system.privileges import needs_other_users, needs_owners
+
 ROOT = Path(__file__).parents[3]
 STUDENT, STRANGER = "23456", 12345
 # A bootstrap that ends before it touches anything: the prefix is another program's.
@@ -62,16 +64,19 @@ def test_a_second_bootstrap_waits_for_no_one(checkout: Path) -> None:
         assert "another bootstrap runs" in bootstrap(checkout, ends="another bootstrap")
 
 
+@needs_owners
 def test_a_checkout_of_root_alone_is_no_reason_to_warn(checkout: Path) -> None:
     assert warnings(checkout) == []
 
 
+@needs_owners
 @pytest.mark.parametrize("mode", [0o777, 0o757])
 def test_a_checkout_that_all_can_write(checkout: Path, mode: int) -> None:
     checkout.chmod(mode)
     assert [f"other users can write {checkout}:" in line for line in warnings(checkout)] == [True]
 
 
+@needs_other_users
 def test_a_file_that_others_can_write(checkout: Path) -> None:
     file = checkout / "folder" / "module.py"
     file.parent.mkdir()
@@ -83,6 +88,7 @@ def test_a_file_that_others_can_write(checkout: Path) -> None:
     assert warnings(checkout, SUDO_UID=str(STRANGER), SUDO_GID="0") == []
 
 
+@needs_other_users
 def test_the_group_of_who_called_sudo_may_write(checkout: Path) -> None:
     os.chown(checkout, int(STUDENT), int(STUDENT))
     checkout.chmod(0o775)
@@ -91,6 +97,7 @@ def test_the_group_of_who_called_sudo_may_write(checkout: Path) -> None:
     assert len(warnings(checkout)) == 1
 
 
+@needs_owners
 def test_a_folder_above_that_others_can_write(checkout: Path) -> None:
     checkout.parent.chmod(0o1777)
     (line,) = warnings(checkout)
@@ -98,6 +105,7 @@ def test_a_folder_above_that_others_can_write(checkout: Path) -> None:
     assert any(f"{checkout} is below /tmp, which" in line for line in bootstrap(checkout).splitlines())
 
 
+@needs_owners
 def test_a_symbolic_link_is_nothing_that_others_can_write(checkout: Path) -> None:
     (checkout / "link").symlink_to("bootstrap.sh")
     assert warnings(checkout) == []
