@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pwd
 
+from hoverboard import mapped_users
 from hoverboard.contract.checks.similar_names import similar
 from hoverboard.contract.errors import InputError
 
@@ -17,8 +18,14 @@ def as_user(name: str) -> list[str]:
         name: of the user.
 
     Raises:
-        InputError: this machine has no such user.
+        InputError: this machine has no such user, or we are where no other user is mapped.
     """
+    if mapped_users.only_one():
+        raise InputError(
+            f"only one user is mapped in a run of an ordinary user, and {name!r} is another one",
+            where="--as",
+            next_step="leave --as out: the command has your own rights; or let root bring the run up",
+        )
     try:
         entry = pwd.getpwnam(name)
     except (KeyError, ValueError):  # ValueError: a zero byte
