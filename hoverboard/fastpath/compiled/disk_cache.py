@@ -125,9 +125,7 @@ class CodeStore:
                 continue
             self._bases.pop(place.path, None)  # it may have been missing until now
             if place.path in self._own[-1:]:
-                self._tell(
-                    f"compiled code is kept in {place.path}, because you have no home folder that can be written"
-                )
+                self._tell(f"compiled code is kept in {place.path}: you have no home folder that can be written")
             return True
         reason = f" ({fault.strerror})" if fault else ""
         self._tell(
@@ -166,9 +164,7 @@ def _write(place: Place, name: Path, data: bytes) -> None:
         with contextlib.suppress(FileExistsError):
             folder.mkdir(mode=0o700)
             folder.chmod(0o700 if place.ours else 0o755)
-        if (
-            folder.stat().st_mode & 0o022
-        ):  # Numba made it, for a function of others, with a umask that lets others write
+        if folder.stat().st_mode & 0o022:  # Numba made it, for a function of others, by a umask that lets others write
             folder.chmod(0o755)
     file = place.path / name
     draft = file.with_name(f".{secrets.token_hex(8)}.draft")
