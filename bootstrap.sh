@@ -39,10 +39,10 @@ usage: sudo ./bootstrap.sh demo|test [--ha]   for all users of this machine
   uninstall  removes the environment and the command; Debian packages stay
   --ha       etcd as well, for \`hoverboard up --store etcd\`
 
-  variable            what it names                 for all users                        with --user
-  HOVERBOARD_PREFIX   the folder of the environment /opt/hoverboard                      ~/.local/share/hoverboard
-  HOVERBOARD_BIN      the folder of the command     /usr/local/bin                       ~/.local/bin
-  HOVERBOARD_LOG      what the tools print          /var/log/hoverboard-bootstrap.log    ~/.local/state/hoverboard/bootstrap.log
+  variable           names                for all users                      with --user
+  HOVERBOARD_PREFIX  the environment      /opt/hoverboard                    ~/.local/share/hoverboard
+  HOVERBOARD_BIN     the command's folder /usr/local/bin                     ~/.local/bin
+  HOVERBOARD_LOG     what the tools print /var/log/hoverboard-bootstrap.log  ~/.local/state/hoverboard/bootstrap.log
 EOF
 }
 
