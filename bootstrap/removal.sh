@@ -13,7 +13,8 @@ remove_if_empty() { # DIRECTORY: a link to one stays
 
 uninstall() { # removes what this script has made, and nothing else that may be in the same directories
     local packages=() name
-    if compgen -G "$STATE/*/ledger.jsonl" >/dev/null; then
+    if compgen -G "$STATE/*/ledger.jsonl" >/dev/null ||
+        { [ -n "$user" ] && compgen -G "/tmp/hoverboard-$(id -u)/*/ledger.jsonl" >/dev/null; }; then
         die "a run is up, or has left something; end it first: $DOWN"
     fi
     remove_policy # one that a killed bootstrap left

@@ -63,7 +63,7 @@ class _Overloads:
         self._base = base
 
     def flush(self) -> None:
-        """Numba calls this to compile all anew: files are replaced when that is done."""
+        """Numba calls this before it compiles all functions again: saving replaces their files."""
 
     def save(self, key: Any, data: Any) -> None:
         """Keep compiled code for later processes, if a place takes it."""

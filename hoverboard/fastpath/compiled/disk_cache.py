@@ -59,7 +59,7 @@ def own_places() -> list[Path]:
             places.append(cache / "hoverboard" / "numba")
     if os.geteuid() == 0 and not in_user_namespace():
         places.append(_RUN / "hoverboard-numba")
-    return [*places, Path(tempfile.gettempdir()) / f"hoverboard-{outside_uid()}" / "numba"]
+    return [*places, Path(tempfile.gettempdir()) / f"hoverboard-cache-{outside_uid()}" / "numba"]
 
 
 def _nearest(path: Path) -> Path:

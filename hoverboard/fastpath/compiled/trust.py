@@ -1,6 +1,6 @@
 """Judges who else can write a directory of compiled code: what is in it runs as our user.
 
-In a user namespace with one user in its map, the files of root and those of a stranger look alike: both belong to the
+In a user namespace with one user in its map, the files of root and those of a stranger look alike. Both belong to the
 "overflow" user. So less is trusted there (`trusted`). A directory that only its owner's number speaks for is judged
 before the process enters the namespace (`judge`). This module knows no Numba: a Python with threads cannot enter.
 """

@@ -98,7 +98,7 @@ def test_what_is_not_shared_is_compiled_once(folder: Path, nothing_shared: str) 
 def test_without_a_home_it_is_kept_in_tmp_and_told_once(folder: Path, nothing_shared: str) -> None:
     first, second = (start(folder, SMALL, home="nowhere", root_first=nothing_shared) for _ in range(2))
     assert [compiled(first), compiled(second)] == [1, 0]
-    place = f"{folder}/tmp/hoverboard-61234/numba"
+    place = f"{folder}/tmp/hoverboard-cache-61234/numba"
     assert first.stderr == (
         f"hoverboard: compiled code is kept in {place}: you have no home folder that can be written\n"
     )

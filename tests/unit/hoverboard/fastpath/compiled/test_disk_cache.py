@@ -195,7 +195,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-LAST = Path("/tmp/hoverboard-61234/numba")
+LAST = Path("/tmp/hoverboard-cache-61234/numba")
 
 
 def test_home_is_the_first_and_tmp_the_last_place(home: Path) -> None:
