@@ -33,18 +33,11 @@ def enter_new(*, stay: bool = False, linger: bool = False) -> None:
     """
     if os.geteuid() == 0:
         return
-    from topologies.processes.run_directory import check_state
-    from topologies.rootless import namespaces, state
+    from topologies.processes.run_directory import ready_state
+    from topologies.rootless import namespaces
 
     namespaces.check_machine()
-    given = os.environ.get("HOVERBOARD_STATE_DIR")
-    folder = Path(given).absolute() if given else state.default_dir(linger=linger)
-    state.make(folder)
-    try:
-        check_state(folder)  # here owners can be told apart
-    except RunError as error:
-        raise MachineError(error.what, where=error.where, next_step=error.next_step) from error
-    _execute(namespaces.new(_this_command(), folder, stay=stay))
+    _execute(namespaces.new(_this_command(), ready_state(linger=linger), stay=stay))
 
 
 def enter_run(run: str) -> None:

@@ -7,8 +7,12 @@ may do, and nothing else.
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from pathlib import Path
+from typing import Literal
+
+Privileges = Literal["root", "rootless"]
 
 
 @cache
@@ -20,3 +24,8 @@ def only_one() -> bool:
 def mapped(uid_map: str) -> int:
     """How many users a map of user ids has: lines of first inside, first outside, count."""
     return sum(int(line.split()[2]) for line in uid_map.splitlines())
+
+
+def privileges() -> Privileges:
+    """Whose testbeds this process makes: those of the machine's root, or those of an ordinary user."""
+    return "rootless" if os.geteuid() != 0 or only_one() else "root"

@@ -10,14 +10,13 @@ import json
 import re
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from typing import Literal
+from dataclasses import asdict
 
+from console.doctor import ordinary_user
+from console.doctor.findings import Line
 from console.doctor.port import Probes
 from console.plain_text import plain, unfiltered
 from hoverboard.contract.errors import MachineError
-
-State = Literal["ok", "missing", "degraded"]
 
 NO_SWITCH = "no switch can run: apt-get install openvswitch-switch, or sudo ./bootstrap.sh demo"
 BOOTSTRAP = "sudo ./bootstrap.sh demo installs it"
@@ -25,25 +24,6 @@ MEMORY_FOR_RACK_MIB = 4096
 MEMORY_FOR_DEMO_MIB = 1536
 DISK_MIB = 512
 OS_KEN_AT_LEAST = (4, 2, 1)
-
-
-@dataclass(frozen=True)
-class Line:
-    """One finding.
-
-    Attributes:
-        name: what was checked.
-        state: `ok`; `missing`; `degraded` (it works, or is replaced, but something is lost).
-        detail: what was found: a version, a number, or the kernel's error.
-        consequence: what follows from it; empty when nothing does.
-        required: the testbed does not run without it. If it is missing, the exit code is not 0.
-    """
-
-    name: str
-    state: State
-    detail: str
-    consequence: str = ""
-    required: bool = False
 
 
 # Feature -> (required, what follows when it does not work, its name for people).
@@ -103,8 +83,9 @@ def healthy(lines: list[Line]) -> bool:
 def _machine(probes: Probes) -> Iterator[Line]:
     if probes.root():
         yield Line("root", "ok", "yes")
+        yield ordinary_user.line_for_root(probes)
     else:
-        yield Line("root", "degraded", "no", "checks that need root are left out; most commands need sudo")
+        yield from ordinary_user.user_lines(probes)
     cores = probes.cores()
     if cores >= 2:
         yield Line("cores", "ok", str(cores))
@@ -144,6 +125,8 @@ def _kernel(probes: Probes) -> Iterator[Line]:
         for name, (required, consequence, what) in _FEATURES.items():
             reason = found.get(name, "was not tried")
             if reason:
+                if name == "tun" and not probes.root() and probes.tun_fault() is not None:
+                    consequence = "see /dev/net/tun"
                 yield Line(what, "missing", reason, consequence, required)
             else:
                 yield Line(what, "ok", "works", "", required)
@@ -211,8 +194,6 @@ def _python(probes: Probes) -> Iterator[Line]:
 
 
 def _state_directory(probes: Probes) -> Iterator[Line]:
-    if not probes.root():
-        return  # the directory is root's
     refused = probes.state_directory()
     if refused:
         step = "no run can be made or taken down: remove what is there, or set another HOVERBOARD_STATE_DIR"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal, Protocol
 
+from topologies.rootless.lacking import Lack
+
 ModuleState = Literal["loaded", "loadable", "absent"]
 
 
@@ -12,6 +14,30 @@ class Probes(Protocol):
 
     def root(self) -> bool:
         """Whether we are root."""
+
+    def user_namespaces(self) -> str:
+        """Why an ordinary user gets no namespaces for a run; empty: it does.
+
+        For root, a uid that owns nothing tries.
+        """
+
+    def namespace_settings(self) -> dict[str, str]:
+        """The kernel's settings about user namespaces: the name of a sysctl -> its value. Those that there are."""
+
+    def tun_device(self) -> str:
+        """The rights of /dev/net/tun, as 0666; empty: there is none."""
+
+    def tun_fault(self) -> tuple[str, str] | None:
+        """Why this user cannot open /dev/net/tun, and what to do; None: it can."""
+
+    def limits_fault(self) -> tuple[str, str] | None:
+        """Which limit of this user is too low for a run, and what to do; None: none is."""
+
+    def lacks(self) -> list[Lack]:
+        """What the runs of this user do without; nothing for root."""
+
+    def subordinate_ids(self) -> str:
+        """Whether there are newuidmap, and ids that this user could map with it, in words."""
 
     def kernel(self) -> str:
         """Release of the kernel."""
@@ -44,7 +70,7 @@ class Probes(Protocol):
         """Runs whose directory was deleted, with their processes; a text if they could not be listed."""
 
     def state_directory(self) -> str:
-        """Why the state directory is refused; empty if it is not."""
+        """Why the state directory for new runs is refused; empty if it is not."""
 
     def failed_starts(self) -> list[str]:
         """Names of the runs of which logs of a failed start are kept."""

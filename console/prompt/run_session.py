@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from console import runs
-from console.prompt import history
+from console.prompt import history, own_group
 from console.prompt.prompt import Prompt, run_command
 from console.prompt.verbs_of_mininet import VerbsOfMininet
 
@@ -76,6 +76,7 @@ def _converse(prompt: Prompt, greeting: str) -> int:
     with _ended_by_signals(), _history(prompt):
         try:
             if prompt.tty:
+                own_group.take_terminal()
                 print(greeting, file=sys.stderr)
             prompt.loop()
         except RunEnded:

@@ -111,6 +111,12 @@ def status(document: documents.Status) -> list[Table]:
     return made
 
 
+def rootless(document: documents.Status) -> str:
+    """The line about an ordinary user's run: what it does without, and what follows."""
+    lacks = "; ".join(f"{one['what']} ({one['consequence']})" for one in document["without"])
+    return plain(f"rootless: in namespaces of your own, without {lacks}")
+
+
 def control_plane(document: documents.Control) -> Table:
     """The state of the control plane, its restarts, and its offload policy with the last error."""
     rows: list[tuple[str, object]] = [("state", document["state"])]

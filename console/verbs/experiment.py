@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -71,7 +72,7 @@ def certificates(
     from experiments.sweeps import cluster_keys
 
     keys = cluster_keys.make(folder.absolute())
-    print(f"{keys.folder}: certificates for one cluster; copy the folder to each machine, for root's eyes only")
+    print(f"{keys.folder}: certificates for one cluster; copy the folder to each machine, for your eyes only")
     print(f"scheduler, with its machine's address: {shlex.join(keys.scheduler('ADDRESS'))}")
 
 
@@ -146,6 +147,8 @@ def compare(
             f"these are runs of {names[0]} and {names[1]}", where="compare", next_step="give two runs of one experiment"
         )
     found = comparison.compare(a.table(), b.table())
+    if note := comparison.different_privileges(a.document()["record"], b.document()["record"]):
+        print(f"note: {note}", file=sys.stderr)
     if as_json:
         print_json([asdict(one) for one in found])
         return

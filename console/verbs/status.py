@@ -32,6 +32,8 @@ def status(
 
     if whole is not None:
         tables.show(tables.status(whole))
+        if whole["privileges"] == "rootless":
+            print(tables.rootless(whole))
         show_warnings(whole["warnings"])
     elif part is not None:
         tables.show(tables.node(part))

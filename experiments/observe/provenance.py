@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from experiments.tools import tcp_congestion_control
+from hoverboard import mapped_users
 
 if TYPE_CHECKING:
     from hoverboard.contract.experiment_documents import Code, Record
@@ -105,6 +106,7 @@ def record(parameters: dict[str, Any]) -> Record:
         "taken": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": " ".join(["hoverboard", *sys.argv[1:]]),
         "parameters": parameters,
+        "privileges": mapped_users.privileges(),
         "code": commit(),
         "machine": machine(),
         "versions": versions(),

@@ -44,8 +44,8 @@ def check_workers(workers: Mapping[str, dict[str, Any]], code: Mapping[str, Any]
     """Check that the workers can measure for one run.
 
     Raises:
-        InputError: there is no worker, a worker is not root, two are on one machine, or one has another
-            version of the code.
+        InputError: there is no worker, two are on one machine, one has another version of the code, or some are root
+            and some are not.
     """
     if not workers:
         raise InputError(
@@ -55,8 +55,6 @@ def check_workers(workers: Mapping[str, dict[str, Any]], code: Mapping[str, Any]
         )
     machines: dict[str, str] = {}
     for address, one in workers.items():
-        if not one["root"]:
-            raise InputError("the worker is not root", where=address, next_step="start it with sudo")
         if one["code"] != code:
             raise InputError(
                 f"the worker has {_version(one['code'])}, not {_version(code)}, and results never mix versions",
@@ -70,6 +68,13 @@ def check_workers(workers: Mapping[str, dict[str, Any]], code: Mapping[str, Any]
                 next_step="start one worker a machine",
             )
         machines[one["boot"]] = address
+    by_privileges = {one["privileges"]: address for address, one in workers.items()}
+    if len(by_privileges) > 1:
+        raise InputError(
+            f"the worker is rootless, and {by_privileges['root']} is root: results never mix the two",
+            where=by_privileges["rootless"],
+            next_step="start all workers with sudo, or all without",
+        )
 
 
 def _version(code: Mapping[str, Any]) -> str:
@@ -86,6 +91,7 @@ def run(plan: Plan, path: Path, cluster: Cluster, progress: Progress, *, resume:
     document = plan.document()
     workers = cluster.workers()
     check_workers(workers, document["record"]["code"])
+    document["record"]["privileges"] = next(iter(workers.values()))["privileges"]
     folder, todo = runner.prepare(plan, path, document, resume=resume)
     folder.keep_machines({one["name"]: one for one in workers.values()})
     work = _SharedWork(plan, cluster, rounds(todo))

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from experiments.frame.experiment import SampleTable
 from experiments.sweeps.report import Row, rows
+
+_WORDS = {"root": "as root", "rootless": "rootless"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,19 @@ def compare(a: SampleTable, b: SampleTable) -> list[Compared]:
             apart = row.high < other.low or other.high < row.low
             found.append(Compared(row.metric, row.unit, row.labels, row, other, ratio, apart))
     return found
+
+
+def different_privileges(a: Mapping[str, Any], b: Mapping[str, Any]) -> str:
+    """What to say where one of two runs was measured as root, and the other rootless; "" where both are alike.
+
+    Args:
+        a: the record of a run; one of an earlier version does not tell, and was root's.
+        b: that of the other.
+    """
+    first, second = (one.get("privileges", "root") for one in (a, b))
+    if first == second:
+        return ""
+    return f"A was measured {_WORDS[first]}, and B {_WORDS[second]}: only root's switches have priority on a busy core"
 
 
 def _key(row: Row) -> str:

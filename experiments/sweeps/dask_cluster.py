@@ -1,7 +1,8 @@
 """The adapter of `cluster.Cluster` for Dask, and the worker that joins a cluster. Dask is optional: `hoverboard[dask]`.
 
-A peer of a Dask cluster can run any code on its workers, as root, by the scheduler and by the worker's own port. So an
-address is tls://, and each peer shows a certificate (`cluster_keys`), unless the caller asks for `insecure`.
+A peer of a Dask cluster can run any code on its workers, as their user, by the scheduler and by the worker's own port.
+That user may be root. So an address is tls://, and each peer shows a certificate (`cluster_keys`), unless the caller
+asks for `insecure`.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import tempfile
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from experiments.sweeps import worker
+from experiments.sweeps import measuring_process, worker
 from experiments.sweeps.cluster import WorkerLost
 from experiments.sweeps.cluster_keys import ClusterKeys
 from experiments.sweeps.folder import Outcome
@@ -122,11 +123,11 @@ class DaskCluster:
 
     def measure(self, address: str, job: worker.Job) -> tuple[Outcome, dict[str, str]]:
         """Measure a point on a worker."""
-        return self._have(address, worker.measure, job)
+        return self._have(address, measuring_process.measure, job)
 
     def finish(self, address: str) -> None:
         """Take down the testbeds of a worker."""
-        self._have(address, worker.finish)
+        self._have(address, measuring_process.finish)
 
     def close(self) -> None:
         """Close the connection to the scheduler."""
@@ -162,9 +163,11 @@ def serve(
 
     Raises:
         InputError: Dask is not installed, the address is not secure, or there is no scheduler at it.
+        MachineError: this user cannot have a run on this machine.
     """
     dask = _dask()
     settings_of = {"host": facing(scheduler), "security": _security(dask, scheduler, keys, insecure)}
+    measuring_process.check()
     import dask as settings
 
     # The profiler reads the stack every 10 ms, which would disturb the measurements.
@@ -174,7 +177,7 @@ def serve(
         try:
             asyncio.run(_serve(dask, scheduler, directory, say, settings_of))
         finally:
-            worker.finish()
+            measuring_process.finish()
 
 
 async def _serve(

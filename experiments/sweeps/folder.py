@@ -113,6 +113,13 @@ class Folder:
                 where=str(self.path),
                 next_step="give another --out, or check out that version",
             )
+        mine, theirs = (one["record"].get("privileges", "root") for one in (as_read, before))
+        if mine != theirs:
+            raise InputError(
+                f"the run there is {theirs}, and this one would be {mine}: results never mix the two",
+                where=str(self.path),
+                next_step=f"resume it {'with sudo' if theirs == 'root' else 'without sudo'}, or give another --out",
+            )
         # The number of repetitions may change.
         write_file(self.path, RUN, json.dumps(before | {"repeat": document["repeat"]}, indent=2) + "\n")
 

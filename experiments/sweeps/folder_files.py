@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, NotRequired
+from typing import Any, Literal, NotRequired
 
 from pydantic import TypeAdapter, ValidationError
 from typing_extensions import TypedDict  # pydantic needs this one on Python 3.11
@@ -41,6 +41,7 @@ class RecordOfRun(TypedDict):
 
     taken: str
     command: str
+    privileges: NotRequired[Literal["root", "rootless"]]  # absent: root, in an earlier version
     code: CodeOfRun
     machine: MachineOfRun
     versions: dict[str, str]

@@ -161,7 +161,7 @@ def _summary(
         f"Experiment `{experiment.name}`, {experiment.source}. {experiment.measures}",
         "",
         f"Taken {record['taken']}, commit {code}, seed {document['seed']}, {counted(document['repeat'], 'repetition')}"
-        f"{', quick' if document['quick'] else ''}; "
+        f"{', quick' if document['quick'] else ''}{', rootless' if record.get('privileges') == 'rootless' else ''}; "
         f"{counted(machine['cores'], 'core')} ({machine['cpu']}), kernel {machine['kernel']}.",
         "",
     ]

@@ -1,12 +1,11 @@
 """Measures points for a run that another machine holds, one at a time, on testbeds of this machine.
 
-A cluster (dask_cluster.py) calls these functions on its worker, one after another. Testbeds stay up from
-point to point, until the run is finished or another run begins.
+A cluster (dask_cluster.py) has these functions called on its worker, one after another: `measuring_process` does that.
+Testbeds stay up from point to point, until the run is finished or another run begins.
 """
 
 from __future__ import annotations
 
-import os
 import platform
 import tempfile
 from collections.abc import Mapping
@@ -21,6 +20,7 @@ from experiments.sweeps import discovery, runner
 from experiments.sweeps.bench import TestbedBench
 from experiments.sweeps.folder import Outcome
 from experiments.sweeps.pinning import machine, pinning_document, plan
+from hoverboard import mapped_users
 from hoverboard.contract.plugins import absolute, file_of
 
 
@@ -80,11 +80,14 @@ def load_experiment(where: str, source: str | None) -> Experiment:
 
 
 def describe() -> dict[str, Any]:
-    """The facts of this machine: name, code, versions, missing features. `boot` is the same for all its workers."""
+    """The facts of this machine: name, code, versions, missing features, and whether its testbeds are root's.
+
+    `boot` is the same for all workers of the machine.
+    """
     return {
         "name": platform.node(),
         "boot": Path("/proc/sys/kernel/random/boot_id").read_text().strip(),
-        "root": os.geteuid() == 0,
+        "privileges": mapped_users.privileges(),
         "code": provenance.commit(),
         "machine": provenance.machine(),
         "versions": provenance.versions(),

@@ -7,7 +7,7 @@ hoverboard/contract/schemas/ has the JSON Schema of each, made by `hoverboard.co
 
 from __future__ import annotations
 
-from typing import NotRequired
+from typing import Literal, NotRequired
 
 # pydantic cannot read typing's own TypedDict before Python 3.12.
 from typing_extensions import TypedDict
@@ -298,10 +298,24 @@ class WanStatus(TypedDict):
     wan: NotRequired[Wan]
 
 
+class Without(TypedDict):
+    """Something that root's runs have and this run has not: why, and what follows."""
+
+    what: str
+    why: str
+    consequence: str
+
+
 class Status(WanStatus):
-    """A run: `hoverboard status`; `warnings`: names in its intent without a match."""
+    """A run: `hoverboard status`; `warnings`: names in its intent without a match.
+
+    `privileges` says whose run it is: that of the machine's root, or that of an ordinary user, who does without
+    something. `without` is empty for root.
+    """
 
     run: str
+    privileges: Literal["root", "rootless"]
+    without: list[Without]
     topology: str
     model: str
     state: str

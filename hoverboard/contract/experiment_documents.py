@@ -249,11 +249,12 @@ class Code(TypedDict):
 
 
 class Record(TypedDict):
-    """Everything needed to judge and to repeat a measurement."""
+    """Everything needed to judge and to repeat a measurement; `privileges`: whether the testbeds were root's."""
 
     taken: str
     command: str
     parameters: dict[str, Any]
+    privileges: Literal["root", "rootless"]
     code: Code
     machine: dict[str, str | int | float | None]
     versions: dict[str, str]

@@ -7,6 +7,7 @@ This module writes to and removes only cgroups that it made; the caller writes t
 from __future__ import annotations
 
 import contextlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -127,6 +128,22 @@ def choose_account(
         group.remove()
         return ThreadClock(f"cgroup {path} cannot be used: {error.strerror}")
     return group
+
+
+def why_no_cgroup(*, mounts: Path = Path("/proc/self/mounts"), own: Path = Path("/proc/self/cgroup")) -> str:
+    """Why choose_account() would make no cgroup; "" if it would make one. Nothing is made here."""
+    try:
+        found = _hierarchy(mounts.read_text(), own.read_text())
+    except OSError as error:
+        return f"the cgroups of this process cannot be read: {error.strerror}"
+    if found is None:
+        return "no cgroup hierarchy for CPU is mounted"
+    parent, version = found
+    # A thread moves into a cgroup of version 2 only if its process may write this file of the one above.
+    needed = [parent] if version == 1 else [parent, parent / "cgroup.threads"]
+    if all(os.access(path, os.W_OK) for path in needed):
+        return ""
+    return f"cgroup v{version} {parent} is not delegated to this user"
 
 
 def _hierarchy(mounts: str, own: str) -> tuple[Path, Literal[1, 2]] | None:

@@ -351,6 +351,8 @@ def dead_runs(state: Path | None = None) -> list[DeadRun]:
         directory = RunDirectory.of(name, base)
         if is_held(directory):
             continue
+        if (first := user_runs.first_of(directory)) is not None and not first.visible:
+            continue  # in other namespaces than ours: nothing can be said about it here
         records = ledger.live_processes(ledger.Ledger(directory), LinuxProcesses())
         if ledger.missing(directory) is not None and any(record.kind != "holder" for record in records):
             continue  # a lost run: it may still have a holder

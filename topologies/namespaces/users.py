@@ -18,13 +18,14 @@ def as_user(name: str) -> list[str]:
         name: of the user.
 
     Raises:
-        InputError: this machine has no such user, or we are in an ordinary user's run, which has no other users.
+        InputError: this machine has no such user, or we are where no other user is mapped.
     """
     if mapped_users.only_one():
         raise InputError(
-            f"this run has no user {name!r}: a run of an ordinary user has one user, who is root in there", where="--as",
-            next_step="leave --as out; runs of root have all users of the machine (docs/rootless.md)",
-        )  # fmt: skip
+            f"only one user is mapped in a run of an ordinary user, and {name!r} is another one",
+            where="--as",
+            next_step="leave --as out: the command has your own rights; or let root bring the run up",
+        )
     try:
         entry = pwd.getpwnam(name)
     except (KeyError, ValueError):  # ValueError: a zero byte

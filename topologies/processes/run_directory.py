@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hoverboard import mapped_users
-from hoverboard.contract.errors import InputError, RunError
+from hoverboard.contract.errors import InputError, MachineError, RunError
 from topologies.rootless import state as users_state
 
 DEFAULT_STATE_DIR = "/run/hoverboard"
@@ -42,6 +42,25 @@ def state_dirs() -> list[Path]:
     if os.environ.get("HOVERBOARD_STATE_DIR") or os.geteuid() == 0:
         return [state_dir()]
     return users_state.all_dirs()
+
+
+def ready_state(*, linger: bool = False) -> Path:
+    """The state directory for a new run of an ordinary user, outside of its namespaces; it is made and checked.
+
+    Args:
+        linger: below /tmp, where it outlives the login.
+
+    Raises:
+        MachineError: it cannot be made, or is refused.
+    """
+    given = os.environ.get("HOVERBOARD_STATE_DIR")
+    folder = Path(given).absolute() if given else users_state.default_dir(linger=linger)
+    users_state.make(folder)
+    try:
+        check_state(folder)  # here owners can be told apart
+    except RunError as error:
+        raise MachineError(error.what, where=error.where, next_step=error.next_step) from error
+    return folder
 
 
 def check_state(path: Path) -> None:

@@ -30,6 +30,7 @@ if __name__ == "__main__":
 
 from topologies.rootless import system_calls as calls
 from topologies.rootless.system_calls import FORWARDED, Signals, exit_code, fail, mount, start_time
+from topologies.rootless.terminal import Terminal
 
 VARIABLE = "HOVERBOARD_NAMESPACES"
 STATE_VARIABLE = "HOVERBOARD_STATE_DIR"
@@ -71,8 +72,12 @@ def main() -> int:
             os._exit(code)
     os.close(orders)
     os.close(news_out)
+    terminal = Terminal()
     os.write(orders_out, f"{child}:{start_time(child)}:{outside}\n".encode())
-    return _wait_outside(child, news, orders_out)
+    try:
+        return _wait_outside(child, news, orders_out, terminal)
+    finally:
+        terminal.take_back()
 
 
 def _make_namespaces(uid: int, gid: int) -> None:
@@ -98,7 +103,7 @@ def _reason(error: OSError) -> str:
     return f"the namespaces of a run cannot be made: {error}\n  -> see `hoverboard doctor`"
 
 
-def _wait_outside(child: int, news: int, orders: int) -> int:
+def _wait_outside(child: int, news: int, orders: int, terminal: Terminal) -> int:
     """Pass signals on until the first process tells the exit code of the command, or ends."""
     signals = Signals(FORWARDED)
     while True:
@@ -110,8 +115,8 @@ def _wait_outside(child: int, news: int, orders: int) -> int:
                     os.kill(child, number)
         if news in ready:
             message = os.read(news, 2)
-            if message == _STOPPED:  # the user's shell gets the terminal back, as from any job
-                os.kill(os.getpid(), signal.SIGSTOP)
+            if message == _STOPPED:
+                terminal.stop()
                 with suppress(BrokenPipeError):
                     os.write(orders, _CONTINUE)
             elif message:

@@ -28,6 +28,7 @@ from topologies.rootless.system_calls import (
     fail,
     start_time,
 )
+from topologies.rootless.terminal import Terminal
 
 # The user namespace first: it gives the right to enter the others.
 _KINDS = ("user", "mnt", "net", "uts", "ipc", "pid")
@@ -54,10 +55,14 @@ def main(first: str, command: list[str]) -> int:
         with suppress(OSError):  # a folder that is hidden inside
             os.chdir(here or "/")
         execute(command, mask, {VARIABLE: first})
-    return _wait(child)
+    terminal = Terminal()
+    try:
+        return _wait(child, terminal)
+    finally:
+        terminal.take_back()
 
 
-def _wait(child: int) -> int:
+def _wait(child: int, terminal: Terminal) -> int:
     signals = Signals([*FORWARDED, signal.SIGCHLD])
     while True:
         number, sent = signals.read()
@@ -70,7 +75,7 @@ def _wait(child: int) -> int:
             return exit_code(status)
         # One in our own process group was stopped together with us, by the terminal.
         if pid and (group := os.getpgid(child)) != os.getpgrp():
-            os.kill(os.getpid(), signal.SIGSTOP)
+            terminal.stop()
             os.killpg(group, signal.SIGCONT)
 
 

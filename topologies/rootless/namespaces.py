@@ -70,21 +70,34 @@ def check_machine() -> None:
     Raises:
         MachineError: something is missing; it names that, and the administrator's line.
     """
-    if not os.access(TUN, os.R_OK | os.W_OK):
-        there = "may not be opened by this user" if TUN.exists() else "is not there"
-        step = "chmod 0666 /dev/net/tun" if TUN.exists() else "modprobe tun"
-        raise MachineError(
-            f"{TUN} {there}: no VM could have a NIC", next_step=f"the administrator's line is: sudo {step}"
-        )
-    for limit, (name, least) in _LEAST.items():
+    for fault in (tun_fault(), limits_fault()):
+        if fault is not None:
+            raise fault
+    for limit in _LEAST:
         soft, hard = resource.getrlimit(limit)
+        if soft != hard:
+            resource.setrlimit(limit, (hard, hard))
+
+
+def tun_fault() -> MachineError | None:
+    """Why this user can make no NIC for a VM; None: it can."""
+    if os.access(TUN, os.R_OK | os.W_OK):
+        return None
+    there = "may not be opened by this user" if TUN.exists() else "is not there"
+    step = "chmod 0666 /dev/net/tun" if TUN.exists() else "modprobe tun"
+    return MachineError(f"{TUN} {there}: no VM could have a NIC", next_step=f"the administrator's line is: sudo {step}")
+
+
+def limits_fault() -> MachineError | None:
+    """Which limit of this user is too low for a run; None: none is."""
+    for limit, (name, least) in _LEAST.items():
+        hard = resource.getrlimit(limit)[1]
         if hard != resource.RLIM_INFINITY and hard < least:
-            raise MachineError(
+            return MachineError(
                 f"ulimit: this user may have {hard} {name}, and a run needs {least}",
                 next_step="the administrator raises it in /etc/security/limits.d",
             )
-        if soft != hard:
-            resource.setrlimit(limit, (hard, hard))
+    return None
 
 
 def new(command: Sequence[str], state: Path, *, stay: bool) -> list[str]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from hoverboard.contract.errors import MachineError
 
 TMP = Path("/tmp")
+_STEP = "look at it, and remove it; or set HOVERBOARD_STATE_DIR to a folder of yours on a local disk"
 # Locks and sockets there are not those of this machine.
 _NETWORK_FILE_SYSTEMS = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "fuse.sshfs", "lustre", "gpfs"}
 
@@ -49,19 +50,27 @@ def make(folder: Path) -> None:
     Raises:
         MachineError: it is another user's, or others can read it, or it cannot be made, or is on a network file system.
     """
-    step = "look at it, and remove it; or set HOVERBOARD_STATE_DIR to a folder of yours on a local disk"
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
     except FileNotFoundError:
-        raise MachineError("the folder above it is not there", where=str(folder), next_step=step) from None
+        raise MachineError("the folder above it is not there", where=str(folder), next_step=_STEP) from None
     except OSError as error:
         what = f"the state directory cannot be made: {(error.strerror or 'unknown reason').lower()}"
-        raise MachineError(what, where=str(folder), next_step=step) from error
+        raise MachineError(what, where=str(folder), next_step=_STEP) from error
+    check(folder)
+
+
+def check(folder: Path) -> None:
+    """Check that a state directory that is there is this user's alone, on a local disk, and not full.
+
+    Raises:
+        MachineError: it is not.
+    """
     if not is_private(folder):
-        raise MachineError("the state directory is not a folder of this user alone", where=str(folder), next_step=step)
+        raise MachineError("the state directory is not a folder of this user alone", where=str(folder), next_step=_STEP)
     if (kind := file_system(folder)) in _NETWORK_FILE_SYSTEMS:
         raise MachineError(
-            f"the state directory is on {kind}, a network file system", where=str(folder), next_step=step
+            f"the state directory is on {kind}, a network file system", where=str(folder), next_step=_STEP
         )
     if os.statvfs(folder).f_bavail == 0:
         raise MachineError("there is no space left", where=str(folder), next_step="make room there")

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, cast
 
+from hoverboard import mapped_users
 from hoverboard.contract.errors import HoverboardError, SwitchError
 from hoverboard.contract.generations import facts
 from hoverboard.contract.openflow.flow_names import FlowNames, cause, purpose
@@ -20,6 +21,7 @@ from hoverboard.host.control.host_client import HostClient
 from topologies.cluster.cluster_management import STATUS_TIMEOUT
 from topologies.emulation.nodes import Server
 from topologies.guests.guest_cpu import guest_seconds
+from topologies.rootless import lacking
 from topologies.run.notices import notices
 from topologies.run.run import Run
 from topologies.spec.topology import FABRIC, NetworkSpec, ServerSpec, VMSpec
@@ -204,6 +206,10 @@ def status(run: Run) -> documents.Status:
     counters = cast("documents.Counters", add_counters(answer["counters"] for answer in answers.values()))
     return {
         "run": run.name,
+        "privileges": mapped_users.privileges(),
+        "without": [
+            {"what": one.what, "why": one.why, "consequence": one.consequence} for one in lacking.of_this_process()
+        ],
         "topology": topology.name,
         "model": topology.model,
         "state": run.state,

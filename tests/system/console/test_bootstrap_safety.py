@@ -25,6 +25,7 @@ def checkout(tmp_path: Path) -> Path:
     made = tmp_path / "checkout"
     made.mkdir()
     shutil.copy(ROOT / "bootstrap.sh", made)
+    shutil.copytree(ROOT / "bootstrap", made / "bootstrap")
     (tmp_path / "prefix/venv").mkdir(parents=True)
     return made
 
@@ -111,11 +112,12 @@ def test_a_symbolic_link_is_nothing_that_others_can_write(checkout: Path) -> Non
     assert warnings(checkout) == []
 
 
-def test_settings_of_the_caller_do_not_reach_pip(tmp_path: Path) -> None:
+@pytest.mark.parametrize("user", ["", "--user"])
+def test_settings_of_the_caller_do_not_reach_pip(tmp_path: Path, user: str) -> None:
     """Every variable and file of the caller's that pip reads, through bootstrap's own lines."""
     text = (ROOT / "bootstrap.sh").read_text()
-    begin, end = text.index("# What the machine and root have configured"), text.index("umask 022")
-    script = f"set -u\nPIP_SECONDS=1200 PYTHON=/usr/bin/python3\n{text[begin:end]}\nenv; pwd\n"
+    begin, end = text.index("# What the machine and root have configured"), text.index('if [ "$mode" = uninstall ]')
+    script = f"set -u\nuser={user}\nPIP_SECONDS=1200 PYTHON=/usr/bin/python3\n{text[begin:end]}\nenv; pwd\n"
     theirs = {
         "PIP_INDEX_URL": "http://x", "PIP_EXTRA_INDEX_URL": "http://x", "PIP_FIND_LINKS": "/x", "PIP_TRUSTED_HOST": "x",
         "PIP_CONFIG_FILE": "/x", "PIP_NO_BINARY": "x", "PIP_TARGET": "/x", "PYTHONPATH": "/x", "PYTHONHOME": "/x",
@@ -130,7 +132,7 @@ def test_settings_of_the_caller_do_not_reach_pip(tmp_path: Path) -> None:
     *lines, place = done.stdout.splitlines()
     found = dict(line.split("=", 1) for line in lines)
     assert place == "/"
-    assert found["HOME"] != "/x"
+    assert (found["HOME"] == "/x") is bool(user), "a user has a home of its own, and root has root's"
     assert {name: found[name] for name in theirs if name in found} == {"HOME": found["HOME"]}
     assert {name: found.get(name) for name in kept} == kept
 

@@ -50,7 +50,8 @@ class FakeCluster:
         self._lock = threading.Lock()
 
     def workers(self) -> dict[str, dict[str, Any]]:
-        return {f"tcp://{name}": {"name": name, "boot": name, "root": True, "code": self.code} for name in self.names}
+        facts = {"privileges": "root", "code": self.code}
+        return {f"tcp://{name}": {"name": name, "boot": name, **facts} for name in self.names}
 
     def measure(self, address: str, job: Job) -> tuple[Outcome, dict[str, str]]:
         with self._lock:
@@ -122,7 +123,7 @@ def test_when_all_are_lost_the_run_can_be_resumed(plan: Plan, tmp_path: Path) ->
     ("change", "words"),
     [
         ({}, "no worker"),
-        ({"one": {"root": False}}, "not root"),
+        ({"one": {}, "two": {"privileges": "rootless"}}, "never mix the two"),
         ({"one": {"code": {"commit": "f" * 40, "changed": False, "version": "1"}}}, "never mix versions"),
         ({"one": {}, "two": {"boot": "one"}}, "same machine"),
     ],

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from experiments.sweeps import cluster_keys, dask_cluster, worker
+from experiments.sweeps import cluster_keys, dask_cluster, measuring_process, worker
 from experiments.sweeps.cluster import WorkerLost
 from experiments.sweeps.cluster_keys import ClusterKeys
 from experiments.sweeps.dask_cluster import DaskCluster
@@ -90,7 +90,7 @@ def test_calls_go_to_one_worker_and_no_other(cluster: DaskCluster) -> None:
     assert cluster.measure("tcp://b", job) == "answer 1"
     cluster.finish("tcp://a")
     assert [call[:3] for call in client(cluster).calls] == [
-        (worker.measure, (job,), ("tcp://b",)), (worker.finish, (), ("tcp://a",)),
+        (measuring_process.measure, (job,), ("tcp://b",)), (measuring_process.finish, (), ("tcp://a",)),
     ]  # fmt: skip
     cluster.close()
     assert client(cluster).closed
@@ -175,7 +175,7 @@ def test_a_worker_measures_until_a_signal_and_then_takes_its_testbeds_down(
     served: list[Served], monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     finished: list[bool] = []
-    monkeypatch.setattr(worker, "finish", lambda: finished.append(True))
+    monkeypatch.setattr(measuring_process, "finish", lambda: finished.append(True))
     said: list[str] = []
 
     def say(what: str) -> None:
