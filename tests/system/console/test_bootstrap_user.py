@@ -14,6 +14,9 @@ from pathlib import Path
 import pytest
 
 from tests.system.console.ordinary_user import UID, as_user, make_home
+from tests.system.privileges import needs_other_users
+
+pytestmark = needs_other_users
 
 ROOT = Path(__file__).parents[3]
 # A bootstrap that ends before it installs anything: the prefix is another program's.

@@ -12,6 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.system.console.ordinary_user import IN_NAMESPACES, as_user, make_home
+from tests.system.privileges import needs_other_users
+
+pytestmark = needs_other_users
 
 ROOT = Path(__file__).parents[3]
 SHARED = Path(sys.prefix, "numba-cache")

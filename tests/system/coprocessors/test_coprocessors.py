@@ -255,6 +255,7 @@ def test_status_shows_cpu_by_vm(cluster: Testbed) -> None:
     assert vms["one"]["fastpath_seconds"] > 0
 
 
+@pytest.mark.rootless
 def test_a_vm_with_a_coprocessor_goes_and_comes(cluster: Testbed) -> None:
     for _ in range(2):
         cluster.add_vm("blue", "guest", "h1")
