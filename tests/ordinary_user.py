@@ -4,7 +4,7 @@
 
 runs a command of this checkout as such a user; an ordinary user who calls it stays who it is.
 
-In the mount namespace /dev/net/tun has the mode that a test wants, whatever the machine's has, and /run is empty but for
+In the mount namespace /dev/net/tun has the mode that a test wants, whatever the machine's has, and /run has nothing but
 the user's runtime directory. A user who cannot read this checkout gets a copy. At the end of a user all its processes
 are killed by pid: nobody else has that uid.
 """
@@ -109,6 +109,12 @@ class OrdinaryUser:
         process = subprocess.Popen(self.words(*command, cwd=cwd, **(environment or {})), **(given | options))
         self.started.append(process)
         return process
+
+    def write(self, name: str, text: str) -> str:
+        """Write a file as this user; the name, which may be relative to the home."""
+        done = self.run("sh", "-c", 'cat > "$0"', name, text=text)
+        assert done.returncode == 0, done.stderr
+        return name
 
     @staticmethod
     def cli(*words: object) -> list[str]:

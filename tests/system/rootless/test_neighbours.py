@@ -63,7 +63,7 @@ def test_two_users_and_root_at_once(
     for place in (one.state, state):
         for words in (("status",), ("down", "--run", "mine"), ("down", "--all"), ("exec", "blue-1", "--", "true")):
             said = two.hoverboard(*words, HOVERBOARD_STATE_DIR=str(place))
-            assert (said.returncode != 0 or "nothing was up" in said.stdout), (place, words, said.stdout)
+            assert said.returncode != 0 or "nothing was up" in said.stdout, (place, words, said.stdout)
             assert "Traceback" not in said.stderr, words
     assert {user.uid: user.pids() for user in (one, two)} == kept
     # The end of one user's run, and even of root's, is nobody else's.

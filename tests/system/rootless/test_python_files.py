@@ -31,13 +31,9 @@ from topologies import Testbed
 Testbed("two-hosts", dataplane="ovs").up()
 """
 
-def write(user: OrdinaryUser, name: str, text: str) -> str:
-    user.run("sh", "-c", f"cat > {name}", text=text)
-    return name
-
 
 def test_a_file_with_a_testbed(user: OrdinaryUser) -> None:
-    done = user.hoverboard("python", write(user, "bed.py", BED), "one", "two", timeout=150)
+    done = user.hoverboard("python", user.write("bed.py", BED), "one", "two", timeout=150)
     assert done.returncode == 9, done.stderr
     assert "2 received" in done.stdout
     assert (user.home / "results.txt").read_text() == "one two\n"
@@ -47,7 +43,7 @@ def test_a_file_with_a_testbed(user: OrdinaryUser) -> None:
 
 
 def test_plain_python_says_what_to_type(user: OrdinaryUser) -> None:
-    done = user.run(sys.executable, "-P", "-s", write(user, "plain.py", PLAIN))
+    done = user.run(sys.executable, "-P", "-s", user.write("plain.py", PLAIN))
     assert done.returncode != 0
     last = done.stderr.strip().splitlines()[-2:]
     assert "hoverboard python FILE" in last[-1], done.stderr
@@ -56,15 +52,16 @@ def test_plain_python_says_what_to_type(user: OrdinaryUser) -> None:
 
 
 def test_outside_there_is_no_testbed(user: OrdinaryUser) -> None:
-    done = user.hoverboard("python", "--outside", write(user, "plain.py", PLAIN))
+    done = user.hoverboard("python", "--outside", user.write("plain.py", PLAIN))
     assert done.returncode != 0
     assert "hoverboard python FILE" in done.stderr
     nothing_is_left(user)
 
 
 def test_other_shells_reach_the_run_of_a_file(user: OrdinaryUser) -> None:
-    text = BED.replace("sys.exit(9)", "").replace("os.makedirs", "print('up', flush=True); sys.stdin.read(); os.makedirs")
-    process = user.start(*user.cli("python", write(user, "bed.py", text)), stdin=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    text = BED.replace("sys.exit(9)", "").replace("os.makedirs", "sys.stdin.read(); os.makedirs")
+    words = user.cli("python", user.write("bed.py", text))
+    process = user.start(*words, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL)
     assert process.stdin is not None
     until((user.home / "results.txt").exists, 150, "nothing comes up")
     assert json.loads(user.ok("status", "--json"))["run"] == "two-hosts"
@@ -76,7 +73,7 @@ def test_other_shells_reach_the_run_of_a_file(user: OrdinaryUser) -> None:
 
 def test_pytest_enters_first(user: OrdinaryUser) -> None:
     test = "from topologies import Testbed\ndef test_a_bed():\n    with Testbed('two-hosts', dataplane='ovs'): pass\n"
-    write(user, "test_mine.py", test)
+    user.write("test_mine.py", test)
     words = ("python", "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_mine.py")
     done = user.hoverboard(*words, TMPDIR=str(user.home), timeout=150)
     assert (done.returncode, "1 passed" in done.stdout) == (0, True), done.stdout

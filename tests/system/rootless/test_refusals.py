@@ -1,4 +1,4 @@
-"""What keeps an ordinary user from a run is told in one clear line; the exit code is not 0, and nothing stays behind."""
+"""What keeps an ordinary user from a run is told in one clear line; the exit code is not 0, and nothing is left."""
 
 from __future__ import annotations
 
@@ -32,7 +32,12 @@ def refused(done: subprocess.CompletedProcess[str], *words: str, code: int = MAC
 class TestTheMachine:
     def test_without_the_device(self, users: Callable[..., OrdinaryUser]) -> None:
         user = users(tun=0o600)
-        for words in (UP, ("demo",), ("experiment", "run", "latency"), ("python", _file(user))):
+        for words in (
+            UP,
+            ("demo",),
+            ("experiment", "run", "latency"),
+            ("python", user.write("empty.py", "print('ran')\n")),
+        ):
             refused(user.hoverboard(*words), "/dev/net/tun may not be opened", "sudo chmod 0666 /dev/net/tun")
         nothing_is_left(user)
 
@@ -40,7 +45,7 @@ class TestTheMachine:
         """The limit is one of each user namespace, so the test sets it in one of its own."""
         forbid = 'echo 0 > /proc/sys/user/max_user_namespaces && exec "$@"'
         machine = ["unshare", "--user", f"--map-user={user.uid}", "--keep-caps", "sh", "-c", forbid, "sh"]
-        for words in (UP, ("python", _file(user))):
+        for words in (UP, ("python", user.write("empty.py", "print('ran')\n"))):
             done = user.run(*machine, *user.cli(*words))
             refused(done, "no more user namespaces are allowed", "sysctl -w user.max_user_namespaces")
         nothing_is_left(user)
@@ -59,11 +64,6 @@ class TestTheMachine:
         assert "2 received" in pings(user)
         user.ok("down")
         nothing_is_left(user)
-
-
-def _file(user: OrdinaryUser) -> str:
-    user.run("sh", "-c", "cat > empty.py", text="print('ran')\n")
-    return str(user.home / "empty.py")
 
 
 class TestTheStateDirectory:
