@@ -1,30 +1,15 @@
 #!/usr/bin/env bash
-# Sets a machine up for Hoverboard, or removes it again:
-#
-#   sudo ./bootstrap.sh demo [--ha]   what `hoverboard` needs; with --ha also etcd, for `hoverboard up --store etcd`
-#   sudo ./bootstrap.sh test          the same, etcd, and what the tests need
-#   sudo ./bootstrap.sh uninstall     removes the environment and the command; Debian packages stay
+# Sets a machine or a user up for Hoverboard, or removes it again: `./bootstrap.sh --help` says how.
 #
 # It installs Debian packages, makes a virtual environment with pinned packages and this checkout, compiles the fast path,
-# and puts `hoverboard` on root's PATH. It is safe to repeat: what is there already is left alone. It never starts, stops or
-# restarts the distribution's own Open vSwitch: a policy keeps every service as it is while packages are installed.
-#
-#   HOVERBOARD_PREFIX   where the environment goes          (/opt/hoverboard)
-#   HOVERBOARD_BIN      where the `hoverboard` command goes (/usr/local/bin)
-#   HOVERBOARD_LOG      what the tools print                (/var/log/hoverboard-bootstrap.log)
+# and puts `hoverboard` on the PATH. With --user it installs no Debian packages, and writes to the user's own folders alone.
+# It is safe to repeat: what is there already is left alone. It never starts, stops or restarts the distribution's own
+# Open vSwitch: a policy keeps every service as it is while packages are installed.
 set -Eeuo pipefail
 
 CHECKOUT=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
-GIVEN_PREFIX=${HOVERBOARD_PREFIX:-/opt/hoverboard}
-PREFIX=$(realpath -m -- "$GIVEN_PREFIX") # without links, so that a folder has one name in all that is written and compared
-BIN=$(realpath -m -- "${HOVERBOARD_BIN:-/usr/local/bin}")
-LOG=$(realpath -m -- "${HOVERBOARD_LOG:-/var/log/hoverboard-bootstrap.log}")
-STATE=$(realpath -m -- "${HOVERBOARD_STATE_DIR:-/run/hoverboard}")
-VENV=$PREFIX/venv
-MARK=$PREFIX/made-by-bootstrap # written first and removed last: what is beside it is ours
 # What this script makes in PREFIX, apart from the environment and the mark.
 MADE=(bin/run-in bin/run-in.new installed requirements.txt checkout compiled set-up-seconds debian-packages)
-LOCK=$(realpath -m -- "${HOVERBOARD_LOCK:-/run/hoverboard-bootstrap.lock}") # another one for tests
 POLICY=/usr/sbin/policy-rc.d
 POLICY_MARK="# hoverboard-bootstrap: removed when it ends"
 PACKAGES=(mininet openvswitch-switch iperf3 iputils-ping ethtool tcpdump iproute2 util-linux ca-certificates)
@@ -43,9 +28,33 @@ die() {
 }
 
 usage() {
-    echo "usage: sudo ./bootstrap.sh demo|test [--ha], or sudo ./bootstrap.sh uninstall" >&2
+    cat <<EOF
+usage: sudo ./bootstrap.sh demo|test [--ha]   for all users of this machine
+       ./bootstrap.sh demo|test --user        for yourself alone, without root, where the Debian packages are installed
+       sudo ./bootstrap.sh packages [--ha]    the Debian packages alone: what --user needs of an administrator
+       [sudo] ./bootstrap.sh uninstall [--user]
+
+  demo       what \`hoverboard\` needs
+  test       the same, etcd, and what the tests need
+  uninstall  removes the environment and the command; Debian packages stay
+  --ha       etcd as well, for \`hoverboard up --store etcd\`
+
+  variable           names                for all users                      with --user
+  HOVERBOARD_PREFIX  the environment      /opt/hoverboard                    ~/.local/share/hoverboard
+  HOVERBOARD_BIN     the command's folder /usr/local/bin                     ~/.local/bin
+  HOVERBOARD_LOG     what the tools print /var/log/hoverboard-bootstrap.log  ~/.local/state/hoverboard/bootstrap.log
+EOF
+}
+
+wrong_usage() {
+    usage >&2
     exit 2
 }
+
+# shellcheck source=bootstrap/user.sh
+. "$CHECKOUT/bootstrap/user.sh"
+# shellcheck source=bootstrap/removal.sh
+. "$CHECKOUT/bootstrap/removal.sh"
 
 # --- what must be true before anything is touched -----------------------------------------------------------------
 
@@ -92,22 +101,25 @@ mark_prefix() { # dies when the files in PREFIX are those of others
     [ -f "$MARK" ] || echo "bootstrap.sh of Hoverboard made venv/ and what it needs; 'bootstrap.sh uninstall' removes them" >"$MARK"
 }
 
-check_checkout() { # warns when others than root and who called `sudo` can change what root will run
-    local owners=(! -uid 0) groups=(! -gid 0) others folder found
-    if [[ "${SUDO_UID:-}" =~ ^[0-9]+$ ]]; then owners+=(! -uid "$SUDO_UID"); fi
-    if [[ "${SUDO_GID:-}" =~ ^[0-9]+$ ]]; then groups+=(! -gid "$SUDO_GID"); fi
+check_checkout() { # warns when others can change what root, or with --user this user, will run
+    local owners=(! -uid 0) groups=(! -gid 0) who=root command="sudo hoverboard" others folder found
+    if [ -n "$user" ]; then
+        owners+=(! -uid "$(id -u)") groups+=(! -gid "$(id -g)") who=you command=hoverboard
+    fi
+    if [[ -z "$user" && "${SUDO_UID:-}" =~ ^[0-9]+$ ]]; then owners+=(! -uid "$SUDO_UID"); fi
+    if [[ -z "$user" && "${SUDO_GID:-}" =~ ^[0-9]+$ ]]; then groups+=(! -gid "$SUDO_GID"); fi
     others=(! -type l "(" "(" "${owners[@]}" ")" -o -perm -o=w -o "(" -perm -g=w "${groups[@]}" ")" ")" -print -quit)
-    found=$(find "$CHECKOUT" "${others[@]}")
-    [ -z "$found" ] || warn "other users can write $found: whoever does is root at the next 'sudo hoverboard'"
+    found=$(find "$CHECKOUT" "${others[@]}" 2>/dev/null || true) # a folder that cannot be read is nobody's source
+    [ -z "$found" ] || warn "other users can write $found: whoever does is $who at the next '$command'"
     folder=$CHECKOUT
     while [ "$folder" != / ] && folder=$(dirname "$folder"); do
         [ -z "$(find "$folder" -maxdepth 0 "${others[@]}")" ] || warn "$CHECKOUT is below $folder, which other users" \
-            "can write: whoever puts another folder in its place is root at the next 'sudo hoverboard'; move it, and repeat"
+            "can write: whoever puts another folder in its place is $who at the next '$command'; move it, and repeat"
     done
 }
 
 take_lock() {
-    (umask 077 && : >>"$LOCK" && chmod 600 "$LOCK") # who can open it can hold it, and so keep root from setting up
+    (umask 077 && mkdir -p "$(dirname "$LOCK")" && : >>"$LOCK" && chmod 600 "$LOCK") # who can open it can hold it, and so keep root from setting up
     exec 9>>"$LOCK"
     flock -n 9 || die "another bootstrap runs (process $(tail -n 1 "$LOCK" 2>/dev/null || echo unknown)); wait for it to end"
     : >"$LOCK"
@@ -128,7 +140,7 @@ quietly() { # WHAT SECONDS COMMAND...: into the log; one clear line when it fail
     [ "$status" -ne 0 ] || return 0
     output=$(tail -c "+$((begin + 1))" "$LOG")
     case "$output" in
-        *"No space left on device"* | *"not have enough free space"* | *"You don't have enough free space"*)
+        *"No space left on device"* | *"Disk quota exceeded"* | *"not have enough free space"* | *"You don't have enough free space"*)
             die "$what: no space left on the disk; make room and call bootstrap again (details: $LOG)" ;;
         *"Could not get lock"*)
             die "$what: another package manager is at work; let it end and call bootstrap again (details: $LOG)" ;;
@@ -209,7 +221,7 @@ pip_install() { # WHAT ARGUMENTS...
     local what=$1
     shift
     quietly "$what" "$PIP_SECONDS" "$VENV/bin/python" -I -m pip install --disable-pip-version-check --no-input \
-        --root-user-action=ignore --timeout 30 --retries 2 --no-build-isolation --use-pep517 "$@"
+        --root-user-action=ignore --timeout 30 --retries 2 --no-build-isolation --use-pep517 --no-user ${user:+--no-cache-dir} "$@"
 }
 
 install_hashed() { # FILE: the packages of a part of constraints.txt; each file has one of the hashes there, or pip stops
@@ -254,12 +266,12 @@ make_environment() { # MODE
     fi
 }
 
-write_if_new() { # FILE: standard input becomes FILE (mode 755), in one step
+write_if_new() { # FILE: standard input becomes FILE, which can be executed, in one step
     local file=$1 text
     text=$(cat)
     if [ -f "$file" ] && [ "$(cat "$file")" = "$text" ]; then return; fi
     printf '%s\n' "$text" >"$file.new"
-    chmod 755 "$file.new"
+    chmod "$COMMAND_MODE" "$file.new"
     mv "$file.new" "$file"
 }
 
@@ -304,73 +316,44 @@ load_kernel_modules() {
     modprobe --quiet openvswitch 2>>"$LOG" || true
 }
 
-# --- removing it again --------------------------------------------------------------------------------------------
-
-starts_ours() { # FILE: whether it is a command that starts PREFIX's environment, also by another name of PREFIX
-    local path
-    path=$(sed -n 's|^exec \(".*/bin/python" -I \)\?"\(.*\)/bin/hoverboard" "$@"$|\2|p' "$1" 2>/dev/null) || return 1
-    [ -n "$path" ] && [ "$(realpath -m -- "$path")" = "$(realpath -m -- "$VENV")" ]
-}
-
-remove_if_empty() { # DIRECTORY: a link to one stays
-    if [ -d "$1" ] && [ ! -L "$1" ]; then rmdir --ignore-fail-on-non-empty "$1"; fi
-}
-
-uninstall() { # removes what this script has made, and nothing else that may be in the same directories
-    local packages=() name
-    if compgen -G "$STATE/*/ledger.jsonl" >/dev/null; then
-        die "a run is up, or has left something; end it first: sudo hoverboard down --all"
-    fi
-    remove_policy # one that a killed bootstrap left
-    remove_if_empty "$PREFIX" # as a removal leaves it that was cut short at its last step
-    if [ -d "$PREFIX" ]; then is_ours || die "$PREFIX was not made by this script; it is left alone"; fi
-    # First, because it may be in PREFIX, and because it must not stay without an environment.
-    for name in hoverboard hoverboard.new; do
-        if [ -f "$BIN/$name" ] && starts_ours "$BIN/$name"; then
-            rm -f "$BIN/$name"
-            report "removed $BIN/$name"
-        fi
-    done
-    if [ -d "$PREFIX" ]; then
-        if [ -f "$PREFIX/debian-packages" ]; then mapfile -t packages < <(sort -u "$PREFIX/debian-packages"); fi
-        echo "being removed" >"$MARK" # an environment from before there was a mark: the removal can be repeated
-        rm -rf "$(realpath -m -- "$VENV")" "$VENV"
-        for name in "${MADE[@]}"; do rm -f "$PREFIX/$name"; done
-        remove_if_empty "$PREFIX/bin"
-        rm -f "$MARK"
-        remove_if_empty "$PREFIX"
-        if [ -e "$PREFIX" ]; then report "$PREFIX holds other files and stays"; else report "removed $PREFIX"; fi
-        if [ -L "${GIVEN_PREFIX%/}" ]; then report "the link ${GIVEN_PREFIX%/} stays"; fi
-    else
-        report "there is no $PREFIX"
-    fi
-    if [ "${#packages[@]}" -gt 0 ]; then
-        report "these Debian packages were installed for Hoverboard and stay: ${packages[*]}"
-        report "to remove them: sudo apt-get remove ${packages[*]}"
-    else
-        report "Debian packages stay: ${PACKAGES[*]}"
-    fi
-    report "this checkout stays, and so does $LOG"
-}
-
 # --- main ---------------------------------------------------------------------------------------------------------
 
-[ "$#" -ge 1 ] && [ "$#" -le 2 ] || usage
-case "$1" in demo | test) mode=$1 ;; uninstall) [ "$#" -eq 1 ] && mode=$1 || usage ;; *) usage ;; esac
-case "${2:-}" in "") ;; --ha) PACKAGES+=(etcd-server) ;; *) usage ;; esac
-if [ "$mode" = test ] && [ -z "${2:-}" ]; then PACKAGES+=(etcd-server); fi
-[ "$(id -u)" -eq 0 ] || die "this needs root; call it as: sudo ./bootstrap.sh $mode"
+mode="" user="" ha=""
+for word in "$@"; do
+    case "$word" in
+        -h | --help) usage && exit ;;
+        demo | test | packages | uninstall) [ -z "$mode" ] && mode=$word || wrong_usage ;;
+        --ha) ha=--ha ;;
+        --user) user=--user ;;
+        *) wrong_usage ;;
+    esac
+done
+case "$mode$user$ha" in "" | --* | uninstall*--ha | packages--user*) wrong_usage ;; esac
+if [ -n "$ha" ] || [ "$mode" = test ]; then PACKAGES+=(etcd-server); fi
+TYPED_PATH=$PATH
+PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+if [ -n "$user" ]; then
+    [ "$(id -u)" -ne 0 ] || die "--user is for an ordinary user, and you are root; call it without --user"
+    choose_places_of_user
+    umask 077 # what is made is the user's alone
+    COMMAND_MODE=700
+    DOWN="hoverboard down --all"
+else
+    [ "$(id -u)" -eq 0 ] || tell_both_ways
+    choose_places /opt/hoverboard /usr/local/bin /var/log/hoverboard-bootstrap.log /run/hoverboard-bootstrap.lock
+    umask 022
+    COMMAND_MODE=755
+    DOWN="sudo hoverboard down --all"
+fi
 # What the machine and root have configured counts (/etc/pip.conf, root's pip.conf). What the caller's shell says does not,
 # but for the proxy and its certificate: it would have pip install elsewhere, or something else.
 for name in "${!PIP_@}" "${!PYTHON@}"; do
     case "$name" in PIP_SECONDS | PYTHON | PIP_PROXY | PIP_CERT | PIP_CLIENT_CERT) ;; *) unset "$name" ;; esac
 done
 unset VIRTUAL_ENV NUMBA_CACHE_DIR XDG_CONFIG_HOME XDG_CONFIG_DIRS XDG_CACHE_HOME XDG_DATA_HOME
-HOME=$(getent passwd 0 | cut -d : -f 6)
+if [ -z "$user" ]; then HOME=$(getent passwd 0 | cut -d : -f 6); fi
 export HOME LC_ALL=C.UTF-8
 cd / # nothing is read from the folder of the caller
-PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-umask 022
 if [ "$mode" = uninstall ]; then
     trap 'die "line $LINENO failed: $BASH_COMMAND"' ERR
     take_lock
@@ -378,23 +361,33 @@ if [ "$mode" = uninstall ]; then
     exit
 fi
 check_release
+if [ -n "$user" ]; then check_user; fi
 take_lock
-check_checkout
+if [ "$mode" != packages ]; then check_checkout; fi
 mkdir -p "$(dirname "$LOG")"
 { : >"$LOG"; } 2>/dev/null || die "cannot write $LOG: no space, or a read-only file system"
-trap remove_policy EXIT
+if [ -z "$user" ]; then trap remove_policy EXIT; fi
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 trap 'die "line $LINENO failed: $BASH_COMMAND (details: $LOG)"' ERR
 
 SECONDS=0
-remove_policy # one that a killed bootstrap left
 mark_prefix
-install_packages
+if [ -z "$user" ]; then
+    remove_policy # one that a killed bootstrap left
+    install_packages
+    if [ "$mode" = packages ]; then
+        report "the Debian packages are installed; each user types: ./bootstrap.sh demo --user"
+        exit
+    fi
+    load_kernel_modules
+else
+    check_execution
+fi
 [ -x "$PYTHON" ] || die "$PYTHON is missing although its package is installed"
-load_kernel_modules
 make_environment "$mode"
 make_commands
 warm_fast_path
 echo "$SECONDS" >"$PREFIX/set-up-seconds" # tests/run prints it beside its own time
 report "ready for '$mode' after $SECONDS s: $BIN/hoverboard"
+if [ -n "$user" ]; then tell_path; else tell_readers; fi

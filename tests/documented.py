@@ -3,10 +3,12 @@
 The comment in the line before a fenced block is its mark:
 
 - `<!-- tested -->`: each of its commands succeeds, and takes seconds. They run in CI.
+- `<!-- tested as root -->`: as `tested`, and left out where the tests run as an ordinary user.
 - `<!-- tested: fails -->`: as `tested`, but each command ends with an error of its own, as the text says.
 - `<!-- tested: NAME -->`: a file, which is written for the commands after it.
 - `<!-- tested: long -->`: as `tested`, but in the long ring.
 - `<!-- tested from a clone -->`: commands that set Hoverboard up or remove it. The long ring types them in a clone.
+- `<!-- tested from a clone as an ordinary user -->`: the same, typed by a user without an account and without root.
 - `<!-- test command -->`: CI is this command (.ci/run).
 - `<!-- part of FILE -->`: lines of a file of the checkout, which other tests use.
 - `<!-- shown: REASON -->`: commands that no test runs, and the reason.
@@ -30,9 +32,10 @@ from pathlib import Path
 from tests.prose.collection import ROOT, documents
 
 LANGUAGES = {"sh", "yaml", "python", "toml", "text"}
-QUICK, FAILS, LONG = "tested", "tested: fails", "tested: long"
+QUICK, AS_ROOT, FAILS, LONG = "tested", "tested as root", "tested: fails", "tested: long"
 FROM_CLONE, TEST_COMMAND = "tested from a clone", "test command"
-FOR_COMMANDS = (QUICK, FAILS, LONG, FROM_CLONE, TEST_COMMAND)
+FROM_USERS_CLONE = "tested from a clone as an ordinary user"
+FOR_COMMANDS = (QUICK, AS_ROOT, FAILS, LONG, FROM_CLONE, FROM_USERS_CLONE, TEST_COMMAND)
 IN_CI, IN_LONG_RING = (QUICK, FAILS), (QUICK, FAILS, LONG)
 _FILE = re.compile(r"tested: (?P<name>\S+\.\w+)")
 _PART = re.compile(r"part of (?P<file>\S+)")

@@ -75,11 +75,11 @@ def told(directory: Path, set_up: Path | None) -> list[str]:
     """The report, a line each.
 
     Args:
-        directory: has `parts` and the JUnit reports (*.xml) of one run of tests/run; what is missing is left out.
+        directory: has `parts` and the JUnit reports (*.xml) of one run of tests/run; missing and empty ones are left out.
         set_up: holds the seconds that bootstrap.sh took when it last ran, if it is there.
     """
     first, second = [], []
-    for path in sorted(directory.glob("*.xml")):
+    for path in sorted(path for path in directory.glob("*.xml") if path.stat().st_size):
         (second if path.name.startswith(SECOND) else first).extend(cases(path.read_text(encoding="utf-8")))
     lines = ["== minutes and seconds by the clock"]
     if set_up is not None and set_up.is_file():
@@ -111,7 +111,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--set-up", type=Path, help="file with the seconds that bootstrap.sh took")
     parser.add_argument("--failed", action="store_true", help="print the tests that failed, a line each")
     found = parser.parse_args(arguments)
-    if found.failed and not found.path.is_file():
+    if found.failed and not (found.path.is_file() and found.path.stat().st_size):
         return 1
     lines = failed(cases(found.path.read_text(encoding="utf-8"))) if found.failed else told(found.path, found.set_up)
     print(*lines, sep="\n", end="\n" if lines else "")

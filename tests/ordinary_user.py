@@ -4,7 +4,7 @@
 
 runs a command of this checkout as such a user; an ordinary user who calls it stays who it is.
 
-In the mount namespace /dev/net/tun has the mode that a test wants, whatever the machine's has, and /run is empty but for
+In the mount namespace /dev/net/tun has the mode that a test wants, whatever the machine's has, and /run has nothing but
 the user's runtime directory. A user who cannot read this checkout gets a copy. At the end of a user all its processes
 are killed by pid: nobody else has that uid.
 """
@@ -110,6 +110,12 @@ class OrdinaryUser:
         self.started.append(process)
         return process
 
+    def write(self, name: str, text: str) -> str:
+        """Write a file as this user; the name, which may be relative to the home."""
+        done = self.run("sh", "-c", 'cat > "$0"', name, text=text)
+        assert done.returncode == 0, done.stderr
+        return name
+
     @staticmethod
     def cli(*words: object) -> list[str]:
         """`hoverboard` of the checkout."""
@@ -176,6 +182,8 @@ def make(*, tun: int = 0o666, copied: bool = False) -> OrdinaryUser:
     checkout = ROOT if not copied and _readable_by_all(ROOT) else _copy()
     environment = {name: os.environ[name] for name in _KEPT if name in os.environ}
     environment |= {"HOME": str(home), "USER": str(uid), "LOGNAME": str(uid), "PYTHONPATH": str(checkout)}
+    # git: the checkout may be another user's.
+    environment |= {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "safe.directory", "GIT_CONFIG_VALUE_0": "*"}
     return OrdinaryUser(uid, home, checkout, keeper, environment)
 
 

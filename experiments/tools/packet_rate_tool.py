@@ -72,7 +72,10 @@ def _open(address: str | None) -> socket.socket:
 def receive(address: str, seconds: float, omit: float) -> dict[str, float]:
     """Count the datagrams of `seconds`, from `omit` seconds after the first one. Listens at `address`."""
     with _open(address) as sock:
-        sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVE_BUFFER)
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVE_BUFFER)
+        except PermissionError:  # an ordinary user's run: as much as net.core.rmem_max of the machine allows
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", 0, _PAUSE_US))
         port = sock.getsockname()[1]
         print(json.dumps({"port": port}), flush=True)

@@ -134,7 +134,7 @@ ROOMS = (
     Room("hoverboard.fastpath.elements", FAST, knows="numpy", many=True),
     Room("hoverboard.fastpath.packets", FAST, pure="all", knows="numpy"),
     Room("hoverboard.fastpath.memory", FAST, knows="numpy"),
-    Room("hoverboard.fastpath.compiled", FAST, knows="llvmlite@atomics numba numpy"),
+    Room("hoverboard.fastpath.compiled", FAST, knows="llvmlite@atomics llvmlite@code_cache numba numpy"),
     Room(
         "hoverboard.coprocessor.stages", f"hoverboard.coprocessor {CONTRACT}", knows="cryptography pydantic", many=True
     ),

@@ -25,7 +25,6 @@ IN_THEIR_OWN_PLACE = {
     "hoverboard/coprocessor/cpu_account.py": KERNEL,
     "hoverboard/fastpath/compiled/compiler.py": CACHE,
     "hoverboard/fastpath/compiled/disk_cache.py": CACHE,
-    "hoverboard/fastpath/engine/compose.py": CACHE,
     "hoverboard/host/checkpointing/journal.py": RUN,
     "hoverboard/host/nursery.py": RUN,
     "controllers/__main__.py": RUN,

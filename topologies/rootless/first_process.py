@@ -258,12 +258,19 @@ def _arrange(state: str) -> None:
 
 
 def _show_accounts() -> None:
-    """Let tcpdump's account be the one user that is mapped: tcpdump becomes that user once it has opened its device."""
+    """Let the accounts of root and tcpdump be the one user that is mapped.
+
+    Programs without HOME look for their files in the home of root: it is that user's. tcpdump becomes its own user once it
+    has opened its device.
+    """
+    home = os.environ.get("HOME", "")
     with open("/etc/passwd", encoding="utf-8", errors="surrogateescape") as file:
         lines = [line.split(":") for line in file]
     for line in lines:
         if line[0] == "tcpdump" and len(line) > 3:
             line[2:4] = "0", "0"
+        if line[0] == "root" and len(line) > 6 and os.path.isabs(home) and not {":", "\n"} & set(home):
+            line[5] = home
     with open(_PASSWD, "w", encoding="utf-8", errors="surrogateescape") as file:
         file.writelines(":".join(line) for line in lines)
     os.chmod(_PASSWD, 0o644)

@@ -5,6 +5,7 @@ The nursery (`hoverboard.host.nursery`) is one warm process per run. A forked ch
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import subprocess
@@ -18,7 +19,7 @@ from typing import Any, Literal
 
 from hoverboard.contract.errors import RunError
 from hoverboard.contract.generations import facts
-from hoverboard.host.control.host_client import COMPILING, HostClient, HostConfig, NurseryClient
+from hoverboard.host.control.host_client import COMPILED_CODE, COMPILING, HostClient, HostConfig, NurseryClient
 from topologies.emulation.nodes import Server
 from topologies.processes.deadlines import wait_for, wait_sockets
 from topologies.processes.failed_logs import last_lines
@@ -99,7 +100,7 @@ class HostProcesses:
         """Wait until the nursery can fork host processes, as long as it works: it may compile for minutes.
 
         Args:
-            note: called once a second while it compiles.
+            note: called once a second while it compiles, and once if its code is kept in an unusual place.
         """
         begun = noted = time.monotonic()
 
@@ -115,6 +116,13 @@ class HostProcesses:
             connected, _NURSERY_TIMEOUT, lambda: "the nursery does not serve", where=str(self._log),
             work=lambda: cpu_seconds(self.nursery_pid), longest=_COMPILE_TIMEOUT,
         )  # fmt: skip
+        self._note_place(note)
+
+    def _note_place(self, note: Callable[[str], None]) -> None:
+        with contextlib.suppress(OSError):
+            for line in self._log.read_text(errors="replace").splitlines():
+                if line.startswith(COMPILED_CODE):
+                    note(line.removeprefix("hoverboard: "))
 
     def _note_compilation(self, note: Callable[[str], None], seconds: float) -> None:
         if any(line.startswith(COMPILING) for line in last_lines(self._log)):

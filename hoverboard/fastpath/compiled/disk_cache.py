@@ -1,27 +1,40 @@
-"""The place of compiled code on disk: a directory that can be written, and names that depend on no absolute path.
+"""The places of compiled code on disk: read from all that can be trusted, written to the first that takes it.
 
-The environment may be read-only (an image, a mounted disk). Numba also writes where it only has to read, so its cache
-is then copied to a directory of our own user. The copy serves because a name in it comes from the place of a source in
-its package. It does not depend on the path of the checkout or of the cache.
+What `bootstrap.sh` compiled for a machine is read where it is, also by users who cannot write it. Only what is missing
+there is compiled, and kept in a directory of the user's own. A file that is not whole does not count: each has a
+checksum, and is written under another name first.
 """
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import os
-import shutil
-import stat
+import secrets
+import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
 
-from numba import config
-from numba.core import caching
+from hoverboard.fastpath.compiled.trust import in_user_namespace, outside_uid, read_trusted, trusted
 
-from hoverboard.contract.errors import MachineError
-
-_PACKAGE = Path(__file__).parents[1]
+_MAGIC = b"hoverboard code 1\n"
+_SUM = hashlib.sha256().digest_size
 _RUN = Path("/run")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A directory of compiled code, which need not exist.
+
+    Attributes:
+        path: of the directory.
+        ours: it is made for our user alone. Else all users may read it, whatever the umask.
+    """
+
+    path: Path
+    ours: bool = True
 
 
 def writable(path: Path) -> bool:
@@ -32,95 +45,154 @@ def writable(path: Path) -> bool:
 
 
 def own_places() -> list[Path]:
-    """Directories for a cache of our own user, the best first."""
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
-    temporary = Path(tempfile.gettempdir()) / f"hoverboard-{os.geteuid()}"
-    return [home / "hoverboard" / "numba", _RUN / "hoverboard-numba", temporary]
+    """Directories for compiled code of our own user, the best first.
+
+    A home folder counts if it is our own: with `sudo` it may be another user's. /run of a user namespace ends with a
+    run. The directory in /tmp has the number that our user has outside, so that it is the same for all runs.
+    """
+    places = []
+    with contextlib.suppress(RuntimeError, OSError):  # there is no home folder, or it does not answer
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or "")
+        if not cache.is_absolute():
+            cache = Path.home() / ".cache"
+        if _nearest(cache).stat().st_uid == os.geteuid():
+            places.append(cache / "hoverboard" / "numba")
+    if os.geteuid() == 0 and not in_user_namespace():
+        places.append(_RUN / "hoverboard-numba")
+    return [*places, Path(tempfile.gettempdir()) / f"hoverboard-cache-{outside_uid()}" / "numba"]
 
 
-def choose(shared: Path, own: Sequence[Path]) -> Path:
-    """The directory for compiled code: `shared`, or a copy of it in the first usable directory of `own`.
+def _nearest(path: Path) -> Path:
+    while not path.exists():
+        path = path.parent
+    return path
+
+
+def _say(text: str) -> None:
+    print(f"hoverboard: {text}", file=sys.stderr, flush=True)
+
+
+class CodeStore:
+    """Files of compiled code by name, in several places.
+
+    Attributes:
+        notify: gets a sentence, once, when code is kept in the last place, or nowhere.
 
     Args:
-        shared: the directory in the environment; its name says of which state of the source the code is.
-        own: directories to use when `shared` is read-only.
+        state: name of the directory in each place; it says of which state of the sources the code is.
+        shared: the place of all users of this environment.
+        own: directories of our own user, the best first, the last one for want of a home. They are made when there is
+            something to keep.
+    """
+
+    def __init__(self, state: str, shared: Path, own: Sequence[Path]) -> None:
+        self._state = state
+        self._shared = shared
+        self._own = list(own)
+        self._told = False
+        self._bases: dict[Path, bool] = {}
+        self.notify: Callable[[str], None] = _say
+
+    @property
+    def directory(self) -> Path:
+        """Where the next file goes, as far as can be seen without making it."""
+        for place in self._places_to_write():
+            if writable(place.path):
+                return place.path / self._state
+        return self._shared / self._state
+
+    def read(self, name: str) -> bytes | None:
+        """The content of a file, or None if no place has it whole."""
+        for base in (self._shared, *self._own):
+            if not self._is_trusted(base):
+                continue
+            data = read_trusted(base / self._state / name, base)
+            if data is not None and data.startswith(_MAGIC):
+                content = data[len(_MAGIC) + _SUM :]
+                if hashlib.sha256(content).digest() == data[len(_MAGIC) : len(_MAGIC) + _SUM]:
+                    return content
+        return None
+
+    def write(self, name: str, content: bytes) -> bool:
+        """Keep a file for later processes; says whether a place took it. A full disk is no error."""
+        data = _MAGIC + hashlib.sha256(content).digest() + content
+        fault: OSError | None = None
+        for place in self._places_to_write():
+            try:
+                _write(place, Path(self._state) / name, data)
+            except OSError as error:
+                fault = fault or error
+                continue
+            self._bases.pop(place.path, None)  # it may have been missing until now
+            if place.path in self._own[-1:]:
+                self._tell(f"compiled code is kept in {place.path}: you have no home folder that can be written")
+            return True
+        reason = f" ({fault.strerror})" if fault else ""
+        self._tell(
+            f"compiled code cannot be kept{reason}: each start compiles for a minute or two; make room, or set "
+            "NUMBA_CACHE_DIR to a directory that can be written"
+        )
+        return False
+
+    def _is_trusted(self, base: Path) -> bool:
+        if base not in self._bases:
+            self._bases[base] = trusted(base)
+            if base == self._shared and base.is_dir() and not self._bases[base]:
+                self._tell(f"compiled code in {base} is not used, because others can write it; chmod -R go-w {base}")
+        return self._bases[base]
+
+    def _places_to_write(self) -> Iterable[Place]:
+        if writable(self._shared) and (self._is_trusted(self._shared) or not self._shared.exists()):
+            yield Place(self._shared, ours=False)
+        yield from map(Place, self._own)
+
+    def _tell(self, text: str) -> None:
+        if not self._told:
+            self._told = True
+            self.notify(text)
+
+
+def _write(place: Place, name: Path, data: bytes) -> None:
+    """Write a file in a place, whole or not at all.
 
     Raises:
-        MachineError: none of them can be written.
+        OSError: it cannot be written, or others can write the place.
     """
-    if writable(shared):
-        return shared
-    for place in own:
-        if not writable(place):
-            continue
-        try:
-            _make_private(place)
-            return _copied(shared, place / shared.name)
-        except OSError:
-            continue  # it belongs to another user, or its disk is full
-    raise MachineError(
-        f"there is no place for compiled code: neither {shared} nor {', '.join(map(str, own))} can be written",
-        next_step="set NUMBA_CACHE_DIR to a directory that can be written",
-    )
-
-
-def _make_private(path: Path) -> None:
-    """Make a directory that no other user can write; compiled code in it runs as our user.
-
-    Raises:
-        OSError: it cannot be made, or is not ours alone.
-    """
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    found = path.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
-        raise PermissionError(f"{path} can be written by others")
-
-
-def _copied(shared: Path, to: Path) -> Path:
-    """`to`, made as a copy of `shared` if it does not exist; as a whole, because others may do the same."""
-    if to.is_dir() or not shared.is_dir():
-        to.mkdir(mode=0o700, exist_ok=True)
-        return to
-    draft = Path(tempfile.mkdtemp(prefix="draft-", dir=to.parent))
+    _make(place.path, place.ours)
+    for above in reversed(list(name.parents)[:-1]):
+        folder = place.path / above
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir(mode=0o700)
+            folder.chmod(0o700 if place.ours else 0o755)
+        if folder.stat().st_mode & 0o022:  # Numba made it, for a function of others, by a umask that lets others write
+            folder.chmod(0o755)
+    file = place.path / name
+    draft = file.with_name(f".{secrets.token_hex(8)}.draft")
     try:
-        shutil.copytree(shared, draft, dirs_exist_ok=True, copy_function=shutil.copyfile)
-        os.chmod(draft, 0o700)
-        draft.rename(to)
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with open(descriptor, "wb") as out:
+            out.write(data)
+            os.fchmod(out.fileno(), 0o600 if place.ours else 0o644)
+        draft.replace(file)
     except OSError:
-        shutil.rmtree(draft, ignore_errors=True)
-        if not to.is_dir():  # else another process was faster
-            raise
-    return to
+        with contextlib.suppress(OSError):
+            draft.unlink()
+        raise
 
 
-class PlacedLocator(caching.UserProvidedCacheLocator):
-    """Gives Numba the place of a function's compiled code, for sources of the fast path and composed engines.
+def _make(path: Path, ours: bool) -> None:
+    """Make the directory of a place; one that is there has to be trusted, and no link.
 
-    `numba.config.CACHE_LOCATOR_CLASSES` names this class. Sources of others get Numba's own places.
+    Raises:
+        OSError: it cannot be made, or others can write it.
     """
-
-    @classmethod
-    def get_suitable_cache_subpath(cls, py_file: str) -> str:
-        """The name of the directory in the cache: the place of the source in its package."""
-        return "_".join(_place_of(py_file) or ("", ""))
-
-    @classmethod
-    def from_function(cls, py_func: Any, py_file: str) -> PlacedLocator | None:
-        """The locator of a function; None for a source of others."""
-        if _place_of(py_file) is None:
-            return None
-        return cast("PlacedLocator | None", super().from_function(py_func, py_file))
-
-
-def _place_of(py_file: str) -> tuple[str, str] | None:
-    directory = Path(py_file).absolute().parent
-    for base, name in ((_PACKAGE, "fastpath"), (Path(config.CACHE_DIR), "cache")):
-        if directory.is_relative_to(base):
-            return name, "_".join(directory.relative_to(base).parts) or "top"
-    return None
-
-
-LOCATORS = (
-    f"{__name__}.{PlacedLocator.__name__}",
-    *(kind.__name__ for kind in caching.CacheImpl._locator_classes),
-)
+    for above in reversed([path, *path.parents]):
+        # Folders of others, such as ~/.cache, are made as their owner would have them: no other user reads them.
+        with contextlib.suppress(FileExistsError):
+            above.mkdir(mode=0o700)
+            if not ours:
+                above.chmod(0o755)
+    # A link counts as its owner's: in /tmp others can make one in our place.
+    for place in (path, path.parent) if ours else (path,):
+        if not trusted(place) or (ours and place.lstat().st_uid != os.geteuid()):
+            raise PermissionError(1, f"{place} is another user's, or can be written by others", str(place))

@@ -7,17 +7,16 @@ other elements cost nothing. `python -m hoverboard.fastpath.engine.compose [ELEM
 from __future__ import annotations
 
 import hashlib
-import importlib.util
-import os
+import linecache
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from types import ModuleType
 
 from hoverboard.contract.errors import InputError
-from hoverboard.fastpath.compiled.compiler import cache_directory
+from hoverboard.fastpath.compiled.code_cache import COMPOSED
+from hoverboard.fastpath.compiled.compiler import store
 from hoverboard.fastpath.memory import control
 
 # The chains after their receiving elements, in the order of figures 6 and 7: (element, module).
@@ -189,20 +188,12 @@ def source(debug: Iterable[str] = ()) -> str:
 def _load(debug: tuple[str, ...]) -> ModuleType:
     text = source(debug)
     name = "engines_" + hashlib.sha256(text.encode()).hexdigest()[:16]
-    directory = cache_directory() / "composed"
-    directory.mkdir(parents=True, exist_ok=True)
-    path = directory / f"{name}.py"
-    if not path.exists():
-        # Write a draft and rename it: two hosts may compose at the same time.
-        draft = path.with_suffix(f".{os.getpid()}")
-        draft.write_text(text)
-        draft.replace(path)
-    spec = importlib.util.spec_from_file_location(f"hoverboard_composed.{name}", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # Numba looks functions up by their module
-    spec.loader.exec_module(module)
+    path = f"{COMPOSED}/{name}.py"  # in memory alone: the place of compiled code may be read-only
+    module = ModuleType(f"hoverboard_composed.{name}")
+    module.__file__ = path
+    sys.modules[module.__name__] = module  # Numba looks functions up by their module
+    linecache.cache[path] = (len(text), None, text.splitlines(keepends=True), path)  # tracebacks show their lines
+    exec(compile(text, path, "exec"), module.__dict__)
     return module
 
 
@@ -211,19 +202,20 @@ def compose(debug: Iterable[str] = ()) -> ModuleType:
     return _load(tuple(sorted(set(debug))))
 
 
-def _marker(debug: Iterable[str]) -> Path:
+def _marker(debug: Iterable[str]) -> str:
     digest = hashlib.sha256(source(debug).encode()).hexdigest()[:16]
-    return cache_directory() / "composed" / f"{digest}.compiled"
+    return f"composed/{digest}.compiled"
 
 
 def is_compiled(debug: Iterable[str] = ()) -> bool:
     """Whether these engines are in the cache on disk, so that they load without compiling."""
-    return _marker(debug).exists()
+    return store.read(_marker(debug)) is not None
 
 
 def note_compiled(debug: Iterable[str] = ()) -> None:
     """Record that these engines are in the cache on disk."""
-    _marker(debug).touch()
+    if not is_compiled(debug):
+        store.write(_marker(debug), b"")
 
 
 if __name__ == "__main__":

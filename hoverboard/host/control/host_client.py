@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # entities imports pydantic, whose import would slow every co
     from hoverboard.contract.node_documents import EngineLatencies, Entry, HostStatus
     from hoverboard.contract.openflow.flow_names import NamesDocument
 
+COMPILED_CODE = "hoverboard: compiled code"  # first words of a line about where compiled code is kept, or is not
 COMPILING = "compiling"  # first word of the line that the nursery logs for each function that its cache lacks
 
 

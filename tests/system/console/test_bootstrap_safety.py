@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.system.privileges import needs_other_users, needs_owners
+
 ROOT = Path(__file__).parents[3]
 STUDENT, STRANGER = "23456", 12345
 # A bootstrap that ends before it touches anything: the prefix is another program's.
@@ -23,6 +25,7 @@ def checkout(tmp_path: Path) -> Path:
     made = tmp_path / "checkout"
     made.mkdir()
     shutil.copy(ROOT / "bootstrap.sh", made)
+    shutil.copytree(ROOT / "bootstrap", made / "bootstrap")
     (tmp_path / "prefix/venv").mkdir(parents=True)
     return made
 
@@ -62,16 +65,19 @@ def test_a_second_bootstrap_waits_for_no_one(checkout: Path) -> None:
         assert "another bootstrap runs" in bootstrap(checkout, ends="another bootstrap")
 
 
+@needs_owners
 def test_a_checkout_of_root_alone_is_no_reason_to_warn(checkout: Path) -> None:
     assert warnings(checkout) == []
 
 
+@needs_owners
 @pytest.mark.parametrize("mode", [0o777, 0o757])
 def test_a_checkout_that_all_can_write(checkout: Path, mode: int) -> None:
     checkout.chmod(mode)
     assert [f"other users can write {checkout}:" in line for line in warnings(checkout)] == [True]
 
 
+@needs_other_users
 def test_a_file_that_others_can_write(checkout: Path) -> None:
     file = checkout / "folder" / "module.py"
     file.parent.mkdir()
@@ -83,6 +89,7 @@ def test_a_file_that_others_can_write(checkout: Path) -> None:
     assert warnings(checkout, SUDO_UID=str(STRANGER), SUDO_GID="0") == []
 
 
+@needs_other_users
 def test_the_group_of_who_called_sudo_may_write(checkout: Path) -> None:
     os.chown(checkout, int(STUDENT), int(STUDENT))
     checkout.chmod(0o775)
@@ -91,6 +98,7 @@ def test_the_group_of_who_called_sudo_may_write(checkout: Path) -> None:
     assert len(warnings(checkout)) == 1
 
 
+@needs_owners
 def test_a_folder_above_that_others_can_write(checkout: Path) -> None:
     checkout.parent.chmod(0o1777)
     (line,) = warnings(checkout)
@@ -98,16 +106,18 @@ def test_a_folder_above_that_others_can_write(checkout: Path) -> None:
     assert any(f"{checkout} is below /tmp, which" in line for line in bootstrap(checkout).splitlines())
 
 
+@needs_owners
 def test_a_symbolic_link_is_nothing_that_others_can_write(checkout: Path) -> None:
     (checkout / "link").symlink_to("bootstrap.sh")
     assert warnings(checkout) == []
 
 
-def test_settings_of_the_caller_do_not_reach_pip(tmp_path: Path) -> None:
+@pytest.mark.parametrize("user", ["", "--user"])
+def test_settings_of_the_caller_do_not_reach_pip(tmp_path: Path, user: str) -> None:
     """Every variable and file of the caller's that pip reads, through bootstrap's own lines."""
     text = (ROOT / "bootstrap.sh").read_text()
-    begin, end = text.index("# What the machine and root have configured"), text.index("umask 022")
-    script = f"set -u\nPIP_SECONDS=1200 PYTHON=/usr/bin/python3\n{text[begin:end]}\nenv; pwd\n"
+    begin, end = text.index("# What the machine and root have configured"), text.index('if [ "$mode" = uninstall ]')
+    script = f"set -u\nuser={user}\nPIP_SECONDS=1200 PYTHON=/usr/bin/python3\n{text[begin:end]}\nenv; pwd\n"
     theirs = {
         "PIP_INDEX_URL": "http://x", "PIP_EXTRA_INDEX_URL": "http://x", "PIP_FIND_LINKS": "/x", "PIP_TRUSTED_HOST": "x",
         "PIP_CONFIG_FILE": "/x", "PIP_NO_BINARY": "x", "PIP_TARGET": "/x", "PYTHONPATH": "/x", "PYTHONHOME": "/x",
@@ -122,7 +132,7 @@ def test_settings_of_the_caller_do_not_reach_pip(tmp_path: Path) -> None:
     *lines, place = done.stdout.splitlines()
     found = dict(line.split("=", 1) for line in lines)
     assert place == "/"
-    assert found["HOME"] != "/x"
+    assert (found["HOME"] == "/x") is bool(user), "a user has a home of its own, and root has root's"
     assert {name: found[name] for name in theirs if name in found} == {"HOME": found["HOME"]}
     assert {name: found.get(name) for name in kept} == kept
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests import documented
-from tests.documented import IN_CI, IN_LONG_RING, LONG, ROOT
+from tests.documented import AS_ROOT, IN_CI, IN_LONG_RING, LONG, ROOT
+from tests.system.privileges import ORDINARY
 from topologies.processes.run_directory import run_names
 
 PAGES = {page: documented.blocks(path) for page, path in documented.pages().items() if page != "README.md"}
@@ -26,6 +27,8 @@ def with_mark(*marks: str) -> list[str]:
 
 def type_page(page: str, marks: tuple[str, ...], state: Path, tmp_path: Path, seconds: float) -> None:
     """Type a page; nothing that it has brought up may be left."""
+    if not ORDINARY:
+        marks = (*marks, AS_ROOT)
     work = ROOT
     if page not in IN_THE_CHECKOUT:
         work = tmp_path / "work"

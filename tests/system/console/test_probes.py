@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pytest
+
 from console.doctor.doctor import run_doctor
 from console.doctor.kernel_features import FEATURES
 from console.doctor.probes import MachineProbes
@@ -43,6 +45,7 @@ def test_the_set_up_machine_can_run(state: Path) -> None:
     assert versions["dead runs"] == "none"
 
 
+@pytest.mark.rootless
 def test_the_compiled_fast_path_is_found_when_it_is_loaded() -> None:
     threads.load()
     assert MachineProbes().compiled_fast_path()

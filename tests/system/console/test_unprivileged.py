@@ -14,6 +14,9 @@ from pathlib import Path
 import pytest
 
 from console.unprivileged import _KEPT, _SECONDS
+from tests.system.privileges import needs_other_users
+
+pytestmark = needs_other_users
 
 COMMAND = [sys.executable, "-P", "-m", "console.cli"]
 POLICY = (

@@ -240,6 +240,7 @@ class Failing(OffloadPolicy):
 """
 
 
+@pytest.mark.rootless
 def test_a_role_whose_core_fails_ends_and_is_restarted(testbed: Callable[..., Testbed], tmp_path: Path) -> None:
     file, policy, once = tmp_path / "cluster.yaml", tmp_path / "failing.py", tmp_path / "once"
     file.write_text(CLUSTER)

@@ -116,6 +116,7 @@ def test_from_model_to_model_without_a_lost_packet(
 
 
 @pytest.mark.parametrize("dataplane", ["fastpath", "ovs"])
+@pytest.mark.rootless
 def test_on_demand_asks_once_and_remembers(testbed: Callable[..., Testbed], tmp_path: Path, dataplane: str) -> None:
     file = tmp_path / "models.yaml"
     file.write_text(CLUSTER)

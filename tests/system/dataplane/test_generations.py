@@ -115,6 +115,7 @@ def test_who_sends_as_somebody_else_is_dropped(cluster: Testbed) -> None:
     )  # fmt: skip
 
 
+@pytest.mark.rootless
 def test_a_vm_comes_and_goes(cluster: Testbed) -> None:
     one, two = cluster.topology.vms[:2]
     dataplane = cluster.topology.hosts[0].dataplane

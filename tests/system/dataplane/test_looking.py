@@ -89,6 +89,7 @@ class TestCapture:
         assert f"packets in {file}" in err
         assert len(shown(file)) >= 4
 
+    @pytest.mark.rootless
     def test_without_a_file_packets_are_shown(self, fastpath: Testbed) -> None:
         code, out, err = run(fastpath, "capture", "blue-2", "-c", "4")
         assert (code, len(out.splitlines())) == (0, 4), err

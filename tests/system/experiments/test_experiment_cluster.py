@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.system.privileges import needs_other_users
 from topologies.processes.deadlines import wait_for
 from topologies.processes.run_directory import run_names
 
@@ -128,6 +129,7 @@ def test_a_scheduler_as_printed_listens_on_one_address_and_loopback(
     assert hosts == ["127.0.0.1", ADDRESS], "HTTP, and peers"
 
 
+@needs_other_users
 @pytest.mark.timeout(120)
 def test_without_a_certificate_nobody_runs_code(cluster: tuple[str, subprocess.Popen[bytes]], tmp_path: Path) -> None:
     address, worker = cluster
@@ -152,9 +154,9 @@ def test_without_a_certificate_nobody_runs_code(cluster: tuple[str, subprocess.P
 
 
 @pytest.mark.parametrize("words", [["worker"], ["run", "latency", "--quick", "--scheduler"]])
-def test_an_address_without_tls_is_rejected(state: Path, words: list[str]) -> None:
+def test_an_address_without_tls_is_rejected(state: Path, tmp_path: Path, words: list[str]) -> None:
     done = subprocess.run(
-        [*COMMAND, *words, "tcp://127.0.0.1:1"], capture_output=True, text=True, timeout=50, check=False, cwd=ROOT
+        [*COMMAND, *words, "tcp://127.0.0.1:1"], capture_output=True, text=True, timeout=50, check=False, cwd=tmp_path
     )
     assert done.returncode == 2
     assert "--insecure" in done.stderr

@@ -56,6 +56,7 @@ def test_more_streams_than_one_iperf3_has(place: Node) -> None:
     assert members(place) == []
 
 
+@pytest.mark.rootless
 def test_tcp_both_ways_and_udp(place: Node) -> None:
     one = iperf.measure(place, place, "127.0.0.1", IperfSpec(seconds=1, interval=0.2))
     assert one.bps > 1e8

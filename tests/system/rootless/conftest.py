@@ -1,4 +1,4 @@
-"""Fixtures of the tests of ordinary users' runs. Each test has users of its own, which nobody else on the machine has."""
+"""Fixtures of the tests of ordinary users' runs. Each test has users of its own."""
 
 from __future__ import annotations
 

@@ -149,7 +149,7 @@ def test_a_run_in_the_foreground_by_a_script(user: OrdinaryUser) -> None:
     """Its files are named as typed: topology relative, in a folder that a namespace's own /run would hide."""
     folder = f"{user.runtime}/topologies"
     user.run("mkdir", "-p", folder)
-    user.run("sh", "-c", f"cat > {folder}/one.yaml", text="hosts: 1\nnetworks:\n  - {name: a, vni: 7, subnet: 10.0.0.0/24, vms: 2}\n")
+    user.write(f"{folder}/one.yaml", "hosts: 1\nnetworks:\n  - {name: a, vni: 7, subnet: 10.0.0.0/24, vms: 2}\n")
     lines = "a-1 ping -c 2 -i 0.1 a-2\nsh touch beside\nexec a-1 -- sh -c 'exit 6'\n"
     done = user.hoverboard("up", "one.yaml", cwd=Path(folder), text=lines, timeout=150)
     assert done.returncode == 6, done.stderr

@@ -204,6 +204,7 @@ def test_two_runs_side_by_side_need_a_name(state: Path, new_run: Callable[[], st
     assert run_names() == []
 
 
+@pytest.mark.rootless
 def test_script_at_the_prompt(state: Path, run_name: str) -> None:
     script = "blue-1 ping -c 2 -i 0.1 blue-2\nstatus --json\nexec blue-1 -- sh -c 'exit 5'\n"
     done = hoverboard("up", "two-hosts", "--run", run_name, stdin=script, timeout=_UP_SECONDS)

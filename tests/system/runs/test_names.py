@@ -17,6 +17,7 @@ import pytest
 
 from console.prompt.prompt import run_command
 from experiments.tools import tool_processes
+from tests.system.privileges import needs_other_users
 from topologies.guests.guest_files import HOSTNAME, HOSTS, NSSWITCH, RESOLV_CONF
 from topologies.namespaces import entering
 from topologies.run.testbed import Testbed
@@ -112,6 +113,7 @@ def test_whatever_starts_a_program_it_is_in_the_whole_node(bed: Testbed, capfd: 
     assert typed(bed, "exec", "--run", bed.run, "blue-1", "--", *ask).split() == said
 
 
+@needs_other_users
 def test_a_user_who_is_not_root_knows_the_names(bed: Testbed) -> None:
     script = "id -un; getent hosts web-1; env"
     said = typed(bed, "exec", "--as", "nobody", "blue-1", "--run", bed.run, "--", "sh", "-c", script, SECRET="of root")

@@ -149,6 +149,7 @@ def test_the_processes_of_hosts_outlive_a_vm(bed: Testbed) -> None:
     assert all(process is not None and runs(process) for process in before)
 
 
+@pytest.mark.rootless
 def test_a_namespace_whose_holder_was_killed_is_found_when_the_run_goes_down(bed: Testbed, tmp_path: Path) -> None:
     process = hidden(bed, "blue-1", tmp_path)["nohup"]
     subprocess.run(["kill", "-9", str(bed.pid_of("blue-1"))], check=True)

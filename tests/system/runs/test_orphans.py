@@ -67,6 +67,7 @@ def lost(state: Path, run_name: str) -> Iterator[str]:
             orphans.end(one)
 
 
+@pytest.mark.rootless
 def test_after_kill_9_of_an_experiment_the_next_command_says_what_is_left_and_how_to_end_it(state: Path) -> None:
     words = [*COMMAND, "experiment", "run", "latency", "--quick", "--out", str(state / "results")]
     experiment = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

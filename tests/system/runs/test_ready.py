@@ -75,6 +75,7 @@ def test_a_switch_that_restarts_knows_its_neighbours_again(testbed: Callable[...
     assert lost(bed) == []
 
 
+@pytest.mark.rootless
 def test_two_hosts_that_do_not_reach_each_other_are_named(
     state: Path, run_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -149,6 +149,7 @@ def state_in_run(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         yield Path(base)
 
 
+@pytest.mark.rootless
 def test_a_run_with_its_files_in_run_is_whole(state_in_run: Path, run_name: str) -> None:
     with Testbed("two-hosts", run=run_name, dataplane="ovs") as bed:
         all_reach_it(bed, "h1")
