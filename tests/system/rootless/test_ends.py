@@ -15,6 +15,7 @@ import pytest
 
 from tests.ordinary_user import OrdinaryUser
 from tests.system.rootless.user_run import first_pid, holder_pid, inside, nothing_is_left, pings, up
+from tests.system.rootless.user_shell import Shell
 from tests.waiting import until
 
 pytestmark = pytest.mark.timeout(400)

@@ -52,6 +52,7 @@ def stop_and_go_on(at: Shell) -> None:
 
 def test_the_prompt_of_a_run_in_the_foreground(user: OrdinaryUser, shell: Callable[[], Shell]) -> None:
     at = shell()
+    at.type("set -b\n")  # bash tells of a job that stops at once, and not before the next line
     at.type(f"{command(user, 'up', 'two-hosts', '--run', 'mine', *OVS)}\n")
     at.read_until(PROMPT, UP_SECONDS)
     bash_and_back(at, "blue-1")
@@ -77,6 +78,7 @@ def test_the_prompt_of_a_run_in_the_foreground(user: OrdinaryUser, shell: Callab
 def test_a_prompt_in_the_background_waits_for_its_turn(user: OrdinaryUser, shell: Callable[[], Shell]) -> None:
     up(user, *OVS)
     at = shell()
+    at.type("set -b\n")  # bash tells of a job that stops at once, and not before the next line
     at.type(f"{command(user, 'prompt')} &\n")
     at.read_until("Stopped")
     at.type("echo sti''ll here\n")
@@ -97,7 +99,8 @@ def test_a_script_has_its_terminal_again_when_the_command_has_ended(
     """The shell of a script waits for the command, and takes no terminal: without that it could not read any more."""
     up(user, *OVS)
     at = shell()
-    for words, enter in (("exec blue-1 -- bash --norc", "# "), ("prompt", PROMPT)):
+    at.type("set -b\n")  # bash tells of a job that stops at once, and not before the next line
+    for words, enter in (("exec blue-1 -- env PS1=in: bash --norc", "in:"), ("prompt", PROMPT)):
         script = f"{command(user, *words.split())}; echo en''ded; read line; echo go''t $line"
         user.write("script.sh", script)
         at.type("sh script.sh\n")

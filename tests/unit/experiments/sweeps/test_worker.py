@@ -103,6 +103,6 @@ def test_a_machine_says_what_it_is(monkeypatch: pytest.MonkeyPatch, privileges: 
     about = worker.describe()
     assert about.pop("boot") == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     assert about == {
-        "name": "m1", "privileges": privileges, "code": {"commit": "c"}, "machine": {"cores": 2}, "versions": {"python": "3"},
-        "missing": ["a module"], "pinning": "too few",
+        "name": "m1", "privileges": privileges, "code": {"commit": "c"}, "machine": {"cores": 2},
+        "versions": {"python": "3"}, "missing": ["a module"], "pinning": "too few",
     }  # fmt: skip
