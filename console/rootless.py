@@ -37,6 +37,7 @@ def enter_new(*, stay: bool = False, linger: bool = False) -> None:
     from topologies.rootless import namespaces
 
     namespaces.check_machine()
+    trust.judge(os.environ)  # for the same reason as the folder below
     _execute(namespaces.new(_this_command(), ready_state(linger=linger), stay=stay))
 
 
