@@ -49,6 +49,7 @@ def test_all_commands_from_a_fresh_clone(state: Path, tmp_path: Path) -> None:
 def test_an_ordinary_user_types_its_lines_in_a_clone_of_its_own() -> None:
     """Set-up, the demo, and all quick commands of the page: without root, and by a user without an account."""
     with ordinary_user.user() as reader:
+        reader.write(".gitconfig", "[safe]\n\tdirectory = *\n")  # the checkout is another user's
         assert reader.run("git", "clone", "--quiet", ROOT, "hoverboard").returncode == 0
         clone = reader.home / "hoverboard"
         path = f"{reader.home}/.local/bin:{os.environ['PATH']}"
