@@ -118,7 +118,7 @@ ROOMS = (
     Room("controllers.gc_pause", ""),
     Room("controllers.crash", CONTRACT),
     # --- hoverboard: hosts; only host/ knows the other parts
-    Room("hoverboard", CONTRACT),
+    Room("hoverboard", f"hoverboard.mapped_users {CONTRACT}"),
     Room("hoverboard.testing", HOST, knows="numpy"),
     Room("hoverboard.host", HOST),
     Room("hoverboard.host.generations", HOST, knows="numpy"),
@@ -134,11 +134,16 @@ ROOMS = (
     Room("hoverboard.fastpath.elements", FAST, knows="numpy", many=True),
     Room("hoverboard.fastpath.packets", FAST, pure="all", knows="numpy"),
     Room("hoverboard.fastpath.memory", FAST, knows="numpy"),
-    Room("hoverboard.fastpath.compiled", FAST, knows="llvmlite@atomics llvmlite@code_cache numba numpy"),
+    Room(
+        "hoverboard.fastpath.compiled",
+        f"{FAST} hoverboard.mapped_users",
+        knows="llvmlite@atomics llvmlite@code_cache numba numpy",
+    ),
     Room(
         "hoverboard.coprocessor.stages", f"hoverboard.coprocessor {CONTRACT}", knows="cryptography pydantic", many=True
     ),
     Room("hoverboard.coprocessor", CONTRACT, knows="cryptography@esp numpy@doorbell pydantic"),
+    Room("hoverboard.mapped_users", ""),
     Room("hoverboard.vswitch", CONTRACT, knows="ovs@unixctl"),
     Room("hoverboard.rpc", CONTRACT, knows="pydantic@parameters"),
     Room("hoverboard.contract.openflow", CONTRACT, pure="all"),

@@ -17,7 +17,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hoverboard.fastpath.compiled.trust import in_user_namespace, outside_uid, read_trusted, trusted
+from hoverboard.fastpath.compiled.trust import read_trusted, trusted
+from hoverboard.mapped_users import outside_uid, some_are_missing
 
 _MAGIC = b"hoverboard code 1\n"
 _SUM = hashlib.sha256().digest_size
@@ -57,7 +58,7 @@ def own_places() -> list[Path]:
             cache = Path.home() / ".cache"
         if _nearest(cache).stat().st_uid == os.geteuid():
             places.append(cache / "hoverboard" / "numba")
-    if os.geteuid() == 0 and not in_user_namespace():
+    if os.geteuid() == 0 and not some_are_missing():
         places.append(_RUN / "hoverboard-numba")
     return [*places, Path(tempfile.gettempdir()) / f"hoverboard-cache-{outside_uid()}" / "numba"]
 

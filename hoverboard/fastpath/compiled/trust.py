@@ -13,38 +13,16 @@ import sys
 from collections.abc import MutableMapping
 from pathlib import Path
 
+from hoverboard.mapped_users import some_are_missing
+
 JUDGED = "HOVERBOARD_JUDGED_CACHE"  # "device:inode" of the directory that was trusted outside
 _WRITE = stat.S_IWGRP | stat.S_IWOTH
-_ALL_IDS = 2**32 - 1
-_UID_MAP = Path("/proc/self/uid_map")
-
-
-def outside_uid() -> int:
-    """The number of our user outside of the user namespace that this process may be in."""
-    uid = os.geteuid()
-    for inside, outside, count in _uid_map():
-        if inside <= uid < inside + count:
-            return outside + uid - inside
-    return uid
-
-
-def in_user_namespace() -> bool:
-    """Whether some users of the machine are not mapped here, so that their files look alike."""
-    return _uid_map() != [(0, 0, _ALL_IDS)]
-
-
-def _uid_map() -> list[tuple[int, int, int]]:
-    try:
-        rows = [tuple(map(int, line.split())) for line in _UID_MAP.read_text().splitlines()]
-    except OSError:  # there is no /proc
-        rows = []
-    return [(row[0], row[1], row[2]) for row in rows if len(row) == 3] or [(0, 0, _ALL_IDS)]
 
 
 def _owners(place: Path) -> set[int]:
     """The users whose files in `place` we run: ourselves, root, and the owner of the Python that already runs."""
     owners = {os.geteuid()}
-    if not in_user_namespace():
+    if not some_are_missing():
         owners.add(0)
     prefix = Path(sys.prefix).resolve()
     if place.is_relative_to(prefix):
@@ -85,7 +63,7 @@ def trusted(directory: Path) -> bool:
 
 
 def _judged(found: os.stat_result) -> bool:
-    return in_user_namespace() and os.environ.get(JUDGED) == f"{found.st_dev}:{found.st_ino}"
+    return some_are_missing() and os.environ.get(JUDGED) == f"{found.st_dev}:{found.st_ino}"
 
 
 def read_trusted(path: Path, base: Path) -> bytes | None:

@@ -36,18 +36,6 @@ def test_the_environment_alone_does_not_tell_that_we_are_inside(inside: bool, mo
     assert namespaces.entered() == (first if inside else None)
 
 
-@pytest.mark.parametrize(
-    ("uid_map", "users"),
-    [
-        ("         0       1000          1\n", 1),
-        ("0 0 4294967295\n", 4294967295),
-        ("0 1000 1\n1 100000 65536\n", 65537),
-    ],
-)
-def test_the_users_of_a_map_are_counted(uid_map: str, users: int) -> None:
-    assert mapped_users.mapped(uid_map) == users
-
-
 @pytest.mark.parametrize(("mode", "line"), [(0o600, "chmod 0666 /dev/net/tun"), (None, "modprobe tun")])
 def test_the_administrators_line_for_a_tap(
     mode: int | None, line: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path

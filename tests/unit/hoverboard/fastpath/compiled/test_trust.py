@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from hoverboard import mapped_users
 from hoverboard.fastpath.compiled import trust
 
 OVERFLOW, STUDENT = 65534, 61234
@@ -25,7 +26,7 @@ def seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Seen:
     def see(uid: int, uid_map: str, owners: dict[Path, int]) -> None:
         file = tmp_path / "uid_map"
         file.write_text(uid_map)
-        monkeypatch.setattr(trust, "_UID_MAP", file)
+        monkeypatch.setattr(mapped_users, "_UID_MAP", file)
         monkeypatch.setattr(os, "geteuid", lambda: uid)
         real, real_f = Path.stat, os.fstat
 
@@ -147,19 +148,3 @@ def test_a_file_of_a_stranger_a_link_a_pipe_and_a_folder_are_not_read(cache: Pat
         file.unlink(missing_ok=True)
     file.mkdir()
     assert content(cache) is None
-
-
-@pytest.mark.parametrize(
-    ("uid", "uid_map", "outside"),
-    [(STUDENT, ALL, STUDENT), (0, ONLY_ME, STUDENT), (1000, "0 61234 1\n1 200000 65536\n", 200999), (7, ONLY_ME, 7)],
-)
-def test_the_number_of_a_user_outside(seen: Seen, uid: int, uid_map: str, outside: int) -> None:
-    seen(uid, uid_map, {})
-    assert trust.outside_uid() == outside
-    assert trust.in_user_namespace() is (uid_map != ALL)
-
-
-def test_without_proc_there_is_no_namespace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trust, "_UID_MAP", tmp_path / "none")
-    assert not trust.in_user_namespace()
-    assert trust.outside_uid() == os.geteuid()
