@@ -75,7 +75,7 @@ def told(directory: Path, set_up: Path | None) -> list[str]:
     """The report, a line each.
 
     Args:
-        directory: has `parts` and the JUnit reports (*.xml) of one run of tests/run; missing and empty ones are left out.
+        directory: has `parts` and the JUnit reports (*.xml) of one run of tests/run, or some; empty ones do not count.
         set_up: holds the seconds that bootstrap.sh took when it last ran, if it is there.
     """
     first, second = [], []

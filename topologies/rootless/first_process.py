@@ -260,8 +260,8 @@ def _arrange(state: str) -> None:
 def _show_accounts() -> None:
     """Let the accounts of root and tcpdump be the one user that is mapped.
 
-    Programs without HOME look for their files in the home of root: it is that user's. tcpdump becomes its own user once it
-    has opened its device.
+    Programs without HOME look for their files in the home of root: it is that user's. tcpdump becomes its own user
+    once it has opened its device.
     """
     home = os.environ.get("HOME", "")
     with open("/etc/passwd", encoding="utf-8", errors="surrogateescape") as file:
