@@ -33,10 +33,12 @@ def enter_new(*, stay: bool = False, linger: bool = False) -> None:
     """
     if os.geteuid() == 0:
         return
+    from hoverboard.fastpath.compiled import trust
     from topologies.processes.run_directory import ready_state
     from topologies.rootless import namespaces
 
     namespaces.check_machine()
+    trust.judge(os.environ)  # here owners can be told apart, and inside they cannot
     _execute(namespaces.new(_this_command(), ready_state(linger=linger), stay=stay))
 
 

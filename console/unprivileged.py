@@ -38,8 +38,8 @@ def user() -> tuple[int, int]:
 def checked(check: Callable[[], object], *, only_files: bool = False) -> int:
     """Run a check that may run a user's files, and return the exit code of the command.
 
-    An ordinary user's check runs in this process, and raises its errors here; in namespaces of that user, too, where
-    the process has that user's rights, and can become no other. So does root's check, if it comes to no file.
+    An ordinary user's check runs in this process, and raises its errors here. So does one in namespaces of that user:
+    the process has that user's rights there, and can become no other. So does root's check, if it comes to no file.
 
     Args:
         check: prints what it finds, or raises it.

@@ -27,5 +27,5 @@ def mapped(uid_map: str) -> int:
 
 
 def privileges() -> Privileges:
-    """Whose testbeds this process makes: those of the machine's root, or those of an ordinary user."""
+    """The kind of testbeds that this process makes: those of the machine's root, or those of an ordinary user."""
     return "rootless" if os.geteuid() != 0 or only_one() else "root"

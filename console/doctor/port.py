@@ -34,7 +34,7 @@ class Probes(Protocol):
         """Which limit of this user is too low for a run, and what to do; None: none is."""
 
     def lacks(self) -> list[Lack]:
-        """What the runs of this user do without; nothing for root."""
+        """The things that the runs of this user do without; none for root."""
 
     def subordinate_ids(self) -> str:
         """Whether there are newuidmap, and ids that this user could map with it, in words."""

@@ -39,7 +39,7 @@ def compare(a: SampleTable, b: SampleTable) -> list[Compared]:
 
 
 def different_privileges(a: Mapping[str, Any], b: Mapping[str, Any]) -> str:
-    """What to say where one of two runs was measured as root, and the other rootless; "" where both are alike.
+    """A note if one of two runs was measured as root, and the other rootless; "" if both are alike.
 
     Args:
         a: the record of a run; one of an earlier version does not tell, and was root's.

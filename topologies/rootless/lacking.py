@@ -35,7 +35,7 @@ class Lack:
 
 
 def of_this_process() -> list[Lack]:
-    """What a run that this process makes does without; nothing if it is the machine's root."""
+    """The things that a run of this process does without; none if it is the machine's root."""
     if mapped_users.privileges() == "root":
         return []
     return list(_lacks(cpu_account.why_no_cgroup(), resource.getrlimit(resource.RLIMIT_NICE)[0]))

@@ -1,8 +1,8 @@
 """The terminal of the process that waits outside of namespaces for a command inside.
 
-A command with a process group of its own, such as a prompt or an interactive bash, takes the terminal from the group of
-the process outside. It cannot give it back: inside, that group has no number. So the process outside does what a shell
-does for its jobs (tcsetpgrp(3)). Like `first_process`, this module uses the standard library only.
+A prompt or an interactive bash has a process group of its own. It takes the terminal from the group of the process
+outside. It cannot give it back: inside, that group has no number. So the process outside does what a shell does for its
+jobs (tcsetpgrp(3)). Like `first_process`, this module uses the standard library only.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-UID = 61234
+UID = 61377
 BECOME = ("setpriv", f"--reuid={UID}", f"--regid={UID}", "--clear-groups", "--inh-caps=-all")
 IN_NAMESPACES = ("unshare", "-Urnmpf", "--mount-proc")
 # The network's ways out, which a machine may need to reach a package registry.

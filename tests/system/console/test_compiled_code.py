@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.console.ordinary_user import IN_NAMESPACES, as_user, make_home
+from tests.system.console.ordinary_user import IN_NAMESPACES, UID, as_user, make_home
 from tests.system.privileges import needs_other_users
 
 pytestmark = needs_other_users
@@ -101,7 +101,7 @@ def test_what_is_not_shared_is_compiled_once(folder: Path, nothing_shared: str) 
 def test_without_a_home_it_is_kept_in_tmp_and_told_once(folder: Path, nothing_shared: str) -> None:
     first, second = (start(folder, SMALL, home="nowhere", root_first=nothing_shared) for _ in range(2))
     assert [compiled(first), compiled(second)] == [1, 0]
-    place = f"{folder}/tmp/hoverboard-cache-61234/numba"
+    place = f"{folder}/tmp/hoverboard-cache-{UID}/numba"
     assert first.stderr == (
         f"hoverboard: compiled code is kept in {place}: you have no home folder that can be written\n"
     )
@@ -110,7 +110,7 @@ def test_without_a_home_it_is_kept_in_tmp_and_told_once(folder: Path, nothing_sh
 
 def test_a_full_disk_ends_no_start(folder: Path, nothing_shared: str) -> None:
     full = "\n".join(
-        f"mount -t tmpfs -o mode=700,uid=61234,gid=61234,size=4k,nr_inodes=2 none {folder}/{name}"
+        f"mount -t tmpfs -o mode=700,uid={UID},gid={UID},size=4k,nr_inodes=2 none {folder}/{name}"
         for name in ("home", "tmp")
     )
     done = start(folder, SMALL, root_first=f"{nothing_shared}\n{full}")

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests import documented
-from tests.documented import FROM_CLONE, IN_CI, IN_LONG_RING, ROOT
+from tests import documented, ordinary_user
+from tests.documented import FROM_CLONE, FROM_USERS_CLONE, IN_CI, IN_LONG_RING, ROOT
+from tests.system.privileges import needs_other_users
 
 BLOCKS = documented.blocks(ROOT / "README.md")
 
@@ -40,3 +41,29 @@ def test_all_commands_from_a_fresh_clone(state: Path, tmp_path: Path) -> None:
     assert list(clone.glob("results/demo-*/report.html"))
     assert not prefix.exists()
     assert list(commands.iterdir()) == []
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+@needs_other_users
+def test_an_ordinary_user_types_its_lines_in_a_clone_of_its_own() -> None:
+    """Set-up, the demo, and all quick commands of the page: without root, and by a user without an account."""
+    with ordinary_user.user() as reader:
+        reader.write(".gitconfig", "[safe]\n\tdirectory = *\n")  # the checkout is another user's
+        assert reader.run("git", "clone", "--quiet", ROOT, "hoverboard").returncode == 0
+        clone = reader.home / "hoverboard"
+        path = f"{reader.home}/.local/bin:{os.environ['PATH']}"
+        for block in BLOCKS:
+            if block.file:
+                reader.write(str(clone / block.file), block.text)
+            elif block.mark in (FROM_USERS_CLONE, *IN_CI):
+                for command in block.commands():
+                    words, environment = ["bash", "-c", command.removesuffix("&")], {"PATH": path, "PYTHONPATH": ""}
+                    if command.endswith("&"):
+                        reader.start(*words, cwd=clone, environment=environment)
+                        continue
+                    done = reader.run(*words, cwd=clone, timeout=1200, **environment)
+                    assert done.returncode == 0, f"{block.place}: {command}\n{done.stdout}{done.stderr}"
+        assert list(clone.glob("results/demo-*/report.html"))
+        assert reader.run("./bootstrap.sh", "uninstall", "--user", cwd=clone).returncode == 0
+        assert not (reader.home / ".local/share/hoverboard").exists()

@@ -10,6 +10,7 @@ import pytest
 
 from hoverboard import mapped_users
 from tests.ordinary_user import OrdinaryUser, make
+from tests.system.rootless.user_shell import Shell
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -40,3 +41,17 @@ def users() -> Iterator[Callable[..., OrdinaryUser]]:
 def user(users: Callable[..., OrdinaryUser]) -> OrdinaryUser:
     """A user of a machine where nothing is missing."""
     return users()
+
+
+@pytest.fixture
+def shell(user: OrdinaryUser) -> Iterator[Callable[[], Shell]]:
+    """Opens shells of the user, each at a terminal of its own."""
+    opened: list[Shell] = []
+
+    def new() -> Shell:
+        opened.append(Shell(user))
+        return opened[-1]
+
+    yield new
+    for one in opened:
+        one.close()

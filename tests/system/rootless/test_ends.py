@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import signal
 import subprocess
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.ordinary_user import OrdinaryUser
 from tests.system.rootless.user_run import first_pid, holder_pid, inside, nothing_is_left, pings, up
+from tests.system.rootless.user_shell import Shell
 from tests.waiting import until
 
 pytestmark = pytest.mark.timeout(400)
@@ -295,49 +295,3 @@ class TestTerminals:
         at.type("exit\n")
         until(lambda: not user.pids(), 20, "processes are left")
         nothing_is_left(user)
-
-
-class Shell:
-    """A shell of a user at a terminal."""
-
-    def __init__(self, user: OrdinaryUser) -> None:
-        self._ours, theirs = pty.openpty()
-        self._seen = ""
-        bash = user.words("bash", "--norc", "--noprofile", "-i", TERM="dumb", PS1="$ ")
-        self._process = subprocess.Popen(["setsid", "-c", "-w", *bash], stdin=theirs, stdout=theirs, stderr=theirs)
-        os.close(theirs)
-
-    def type(self, keys: str) -> None:
-        """Press keys."""
-        os.write(self._ours, keys.encode())
-
-    def read_until(self, wanted: str, seconds: float = _SECONDS) -> None:
-        """Wait until something is shown."""
-        os.set_blocking(self._ours, False)
-
-        def shown() -> bool:
-            with suppress(OSError):  # nothing to read, or the last process with the terminal has ended
-                self._seen += os.read(self._ours, 65536).decode(errors="replace")
-            return wanted in self._seen
-
-        until(shown, seconds, f"no {wanted!r} but {self._seen!r}")
-        self._seen = self._seen.partition(wanted)[2]
-
-    def close(self) -> None:
-        """End the shell."""
-        self._process.kill()
-        self._process.wait()
-        os.close(self._ours)
-
-
-@pytest.fixture
-def shell(user: OrdinaryUser) -> Iterator[Callable[[], Shell]]:
-    opened: list[Shell] = []
-
-    def new() -> Shell:
-        opened.append(Shell(user))
-        return opened[-1]
-
-    yield new
-    for one in opened:
-        one.close()

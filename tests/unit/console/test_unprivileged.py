@@ -9,6 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from console import unprivileged
+from hoverboard import mapped_users
 from hoverboard.contract.errors import InputError
 from hoverboard.contract.plugins import FileNotRunError, load_class, without_running_files
 
@@ -71,6 +72,7 @@ def children(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], object]]:
     """Root; the checks that would be done in a child."""
     found: list[Callable[[], object]] = []
     monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(mapped_users, "only_one", lambda: False)
     monkeypatch.setattr(unprivileged, "in_child", lambda check, uid, gid: found.append(check) or 7)
     return found
 
@@ -102,3 +104,15 @@ def test_no_file_runs_inside_the_block_and_any_after_it(tmp_path: object) -> Non
             touch_a_file()
     with pytest.raises(InputError, match="there is no Python file"):
         touch_a_file()
+
+
+def test_in_namespaces_of_a_user_it_is_done_here_as_that_user(
+    children: list[Callable[[], object]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mapped_users, "only_one", lambda: True)
+    done: list[bool] = []
+    assert unprivileged.checked(lambda: done.append(True)) == 0
+    assert unprivileged.checked(lambda: done.append(True), only_files=True) == 0
+    with pytest.raises(InputError):
+        unprivileged.checked(fail)
+    assert (children, done) == ([], [True])

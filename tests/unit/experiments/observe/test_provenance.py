@@ -12,6 +12,7 @@ import pytest
 
 from experiments.observe import provenance
 from experiments.tools import tcp_congestion_control
+from hoverboard import mapped_users
 
 
 class Git:
@@ -129,9 +130,10 @@ def test_a_record_has_all_that_is_needed_to_judge_and_to_repeat(monkeypatch: pyt
     monkeypatch.setattr(provenance, "machine", lambda: {"cores": 2})
     monkeypatch.setattr(provenance, "versions", lambda: {"python": "3"})
     monkeypatch.setattr(sys, "argv", ["/usr/bin/hoverboard", "demo", "--json"])
+    monkeypatch.setattr(mapped_users, "privileges", lambda: "rootless")
     found = provenance.record({"seconds": 4})
     assert found.pop("taken").endswith("+00:00")
     assert found == {
         "command": "hoverboard demo --json", "parameters": {"seconds": 4}, "code": {"commit": "c"},
-        "machine": {"cores": 2}, "versions": {"python": "3"},
+        "machine": {"cores": 2}, "versions": {"python": "3"}, "privileges": "rootless",
     }  # fmt: skip

@@ -202,3 +202,11 @@ def test_an_interrupted_run_begins_no_further_point(plan: Plan, tmp_path: Path) 
         cluster.run(plan, tmp_path / "out", machines, interrupted)
     assert set(threading.enumerate()) <= before
     assert len(Folder(tmp_path / "out").done()) == 1
+
+
+def test_the_record_says_whose_the_testbeds_of_the_workers_were(plan: Plan, tmp_path: Path) -> None:
+    machines = FakeCluster("one")
+    found = {address: one | {"privileges": "rootless"} for address, one in machines.workers().items()}
+    machines.workers = lambda: found  # type: ignore[method-assign]
+    folder = cluster.run(plan, tmp_path / "out", machines, quiet)
+    assert folder.document()["record"]["privileges"] == "rootless"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from experiments.frame.experiment import Sample, SampleTable
-from experiments.sweeps.comparison import compare
+from experiments.sweeps.comparison import compare, different_privileges
 
 
 def table(*rows: tuple[str, str, dict[str, int], list[float]]) -> SampleTable:
@@ -39,3 +39,11 @@ def test_values_are_apart_where_their_quartiles_do_not_overlap() -> None:
     # Quartiles of the first: 2 to 4.
     middle = [1.0, 2.0, 3.0, 4.0, 5.0]
     assert [apart(middle, [one]) for one in (1.9, 2.0, 3.0, 4.0, 4.1)] == [True, False, False, False, True]
+
+
+def test_it_is_said_where_one_run_was_root_s_and_the_other_was_not() -> None:
+    root, rootless, earlier = {"privileges": "root"}, {"privileges": "rootless"}, dict[str, str]()
+    assert different_privileges(root, rootless).startswith("A was measured as root, and B rootless")
+    assert different_privileges(rootless, earlier).startswith("A was measured rootless, and B as root")
+    for one in (root, rootless, earlier):
+        assert different_privileges(one, one) == ""

@@ -170,6 +170,7 @@ def test_a_run_is_resumed_with_any_number_of_repetitions(folder: Folder) -> None
         ({"seed": 2}, "has seed 1, not 2"),
         ({"record": RECORD | {"code": {"commit": "d", "changed": False}}}, "another version of the code"),
         ({"file": "0123"}, "another version of the code"),
+        ({"record": RECORD | {"privileges": "rootless"}}, "is root, and this one would be rootless"),
     ],
 )
 def test_another_run_is_never_continued(folder: Folder, change: dict[str, Any], words: str) -> None:

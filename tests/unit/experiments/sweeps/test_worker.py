@@ -10,6 +10,7 @@ import pytest
 from experiments.observe import provenance
 from experiments.sweeps import runner, worker
 from experiments.sweeps.worker import Job
+from hoverboard import mapped_users
 from hoverboard.contract.errors import InputError
 from tests.unit.experiments.sweeps.dice import FILE
 from tests.unit.experiments.sweeps.fake_bench import FakeBench
@@ -91,9 +92,9 @@ def test_a_person_s_file_comes_as_its_text(tmp_path: Path) -> None:
         worker.load_experiment("/not/here/coins.py", "class Nothing: ...")
 
 
-@pytest.mark.parametrize(("user", "root"), [(0, True), (1000, False)])
-def test_a_machine_says_what_it_is(monkeypatch: pytest.MonkeyPatch, user: int, root: bool) -> None:
-    monkeypatch.setattr(worker.os, "geteuid", lambda: user)
+@pytest.mark.parametrize("privileges", ["root", "rootless"])
+def test_a_machine_says_what_it_is(monkeypatch: pytest.MonkeyPatch, privileges: str) -> None:
+    monkeypatch.setattr(mapped_users, "privileges", lambda: privileges)
     monkeypatch.setattr(worker.platform, "node", lambda: "m1")
     monkeypatch.setattr(provenance, "commit", lambda: {"commit": "c"})
     monkeypatch.setattr(provenance, "machine", lambda: {"cores": 2})
@@ -102,6 +103,6 @@ def test_a_machine_says_what_it_is(monkeypatch: pytest.MonkeyPatch, user: int, r
     about = worker.describe()
     assert about.pop("boot") == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     assert about == {
-        "name": "m1", "root": root, "code": {"commit": "c"}, "machine": {"cores": 2}, "versions": {"python": "3"},
-        "missing": ["a module"], "pinning": "too few",
+        "name": "m1", "privileges": privileges, "code": {"commit": "c"}, "machine": {"cores": 2},
+        "versions": {"python": "3"}, "missing": ["a module"], "pinning": "too few",
     }  # fmt: skip

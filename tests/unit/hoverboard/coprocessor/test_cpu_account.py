@@ -94,3 +94,33 @@ def test_somebody_elses_is_not_touched(tmp_path):
 def test_no_proc(tmp_path):
     account = cpu_account.choose_account("x", mounts=tmp_path / "none", own=tmp_path / "none")
     assert "cannot be read" in account.how
+
+
+@pytest.mark.parametrize(
+    ("mounts", "own", "home"), [(V1, "4:cpu,cpuacct:/u\n", "cpu,cpuacct/u"), (V2, "0::/u\n", "unified/u")]
+)
+@pytest.mark.parametrize("delegated", [True, False])
+def test_it_is_known_beforehand_whether_a_cgroup_could_be_made(tmp_path, monkeypatch, mounts, own, home, delegated):
+    files = machine(tmp_path, mounts, own)
+    (tmp_path / home).mkdir(parents=True)
+    (tmp_path / home / "cgroup.threads").touch()
+    # Root may write all files of these tests.
+    monkeypatch.setattr(cpu_account.os, "access", lambda path, mode: delegated)
+    why = cpu_account.why_no_cgroup(**files)
+    assert why == (
+        "" if delegated else f"cgroup v{1 if mounts == V1 else 2} {tmp_path / home} is not delegated to this user"
+    )
+    assert sorted(one.name for one in (tmp_path / home).iterdir()) == ["cgroup.threads"]
+
+
+def test_a_folder_alone_is_no_delegation_in_version_2(tmp_path, monkeypatch):
+    files = machine(tmp_path, V2, "0::/u\n")
+    asked = []
+    monkeypatch.setattr(cpu_account.os, "access", lambda path, mode: asked.append(path) or path.name == "u")
+    assert "not delegated" in cpu_account.why_no_cgroup(**files)
+    assert asked == [tmp_path / "unified" / "u", tmp_path / "unified" / "u" / "cgroup.threads"]
+
+
+def test_a_machine_without_cgroups_says_so_beforehand(tmp_path):
+    assert "no cgroup hierarchy" in cpu_account.why_no_cgroup(**machine(tmp_path, "", ""))
+    assert "cannot be read" in cpu_account.why_no_cgroup(mounts=tmp_path / "none", own=tmp_path / "none")

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from hoverboard import mapped_users
 from hoverboard.contract.errors import InputError
 from topologies.namespaces.users import as_user
 
@@ -22,6 +23,7 @@ def users(monkeypatch: pytest.MonkeyPatch) -> None:
             raise ValueError(name)
         return {"student": _STUDENT}[name]
 
+    monkeypatch.setattr(mapped_users, "only_one", lambda: False)
     monkeypatch.setattr(pwd, "getpwnam", by_name)
     monkeypatch.setattr(pwd, "getpwall", lambda: [_STUDENT])
 
@@ -41,3 +43,11 @@ def test_an_unknown_user_is_told(name: str, step: str) -> None:
         as_user(name)
     assert step in caught.value.next_step
     assert caught.value.where == "--as"
+
+
+@pytest.mark.parametrize("name", ["student", "x"])
+def test_where_one_user_is_mapped_all_others_are_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mapped_users, "only_one", lambda: True)
+    with pytest.raises(InputError, match=f"only one user is mapped .* {name!r}") as caught:
+        as_user(name)
+    assert "leave --as out" in caught.value.next_step
