@@ -30,8 +30,8 @@ from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[1]
 TUN = Path("/dev/net/tun")
-# Where no accounts are: see console/rootless.py, which takes the first of them for `--rootless`.
-_FIRST, _LAST = 61300, 65500
+# Where no accounts are, behind those of `--rootless` (console/rootless.py) and tests/system/console/ordinary_user.py.
+_FIRST, _LAST = 61400, 65500
 _KEPT = ("PATH", "LANG", "TERM", "HOVERBOARD_TESTS", "NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES")
 _LEFT_OUT = shutil.ignore_patterns(".git", ".mutation", "__pycache__", "results", ".*_cache", ".hypothesis")
 # $1: uid, $2: mode of the device node, $3: a folder for it. It ends with its standard input.

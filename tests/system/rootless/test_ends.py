@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -77,8 +78,7 @@ class TestAfterKill9:
 
     def test_of_the_process_outside_ends_all_that_a_python_file_made(self, user: OrdinaryUser) -> None:
         with running(user, "python", user.write("bed.py", TESTBED)) as process:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "up\n"
+            heard(process, "up")
             assert len(user.pids()) > 10
             process.kill()
             process.wait()
@@ -144,8 +144,7 @@ class TestSignals:
         """It ends as it would without namespaces."""
         plain = "print('begun', flush=True)\nimport signal\nsignal.pause()\n"
         with running(user, "python", user.write("plain.py", plain)) as process:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "begun\n"
+            heard(process, "begun")
             process.send_signal(number)
             assert process.wait(_SECONDS) == code
         nothing_is_left(user)
@@ -154,11 +153,9 @@ class TestSignals:
     def test_take_a_run_in_the_foreground_down(self, user: OrdinaryUser, number: signal.Signals) -> None:
         with running(user, "up", "two-hosts", "--run", "mine", *OVS) as process:
             assert process.stdin is not None
-            assert process.stdout is not None
             process.stdin.write("blue-1 sh -c 'echo sleeps; exec sleep 300'\n")
             process.stdin.flush()
-            while "sleeps" not in (line := process.stdout.readline()):
-                assert line, "it has ended"
+            heard(process, "sleeps")
             process.send_signal(number)
             assert process.wait(_SECONDS) == 0  # as root's
         nothing_is_left(user)
@@ -167,8 +164,7 @@ class TestSignals:
     def test_end_the_testbed_of_a_python_file(self, user: OrdinaryUser, number: signal.Signals, code: int) -> None:
         """Python makes SIGINT an exception, so that `with Testbed(..)` takes its run down. SIGTERM kills."""
         with running(user, "python", user.write("bed.py", TESTBED)) as process:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "up\n"
+            heard(process, "up")
             process.send_signal(number)
             assert process.wait(_SECONDS) == code
         until(lambda: not user.pids(), 20, "processes outlive it")
@@ -186,14 +182,12 @@ class TestSignals:
     def test_reach_a_command_in_a_vm(self, user: OrdinaryUser) -> None:
         up(user, *OVS)
         with running(user, "exec", "blue-1", "--", "sh", "-c", "echo begun; exec sleep 300") as process:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "begun\n"
+            heard(process, "begun")
             process.terminate()
             assert process.wait(_SECONDS) in (143, -signal.SIGTERM)
         # And its end, if it is killed itself: nothing of it stays in the VM.
         with running(user, "exec", "blue-1", "--", "sh", "-c", "echo begun; exec sleep 301") as process:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "begun\n"
+            heard(process, "begun")
             process.kill()
             process.wait()
             until(lambda: not _sleeps(user, "301"), 20, "the command outlives the process outside")
@@ -220,12 +214,25 @@ def test_exit_codes_pass(user: OrdinaryUser) -> None:
     nothing_is_left(user)
 
 
+_SAID: defaultdict[int, list[str]] = defaultdict(list)  # on stderr, by pid
+
+
+def heard(process: subprocess.Popen[str], wanted: str) -> None:
+    """Wait until a process prints a line; AssertionError if it ends before, with all that it has said."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line == f"{wanted}\n":
+            return
+    code = process.wait(_SECONDS)
+    raise AssertionError(f"no {wanted!r}; exit code {code}: {''.join(_SAID[process.pid])}")
+
+
 @contextmanager
 def running(user: OrdinaryUser, *words: str) -> Iterator[subprocess.Popen[str]]:
     """A verb in the background, with pipes; its stderr is read all the time."""
     process = user.start(*user.cli(*words), stdin=subprocess.PIPE, start_new_session=True)
     assert process.stderr is not None
-    reader = threading.Thread(target=process.stderr.read)
+    reader = threading.Thread(target=_SAID[process.pid].extend, args=(process.stderr,))
     reader.start()
     try:
         yield process
