@@ -8,7 +8,6 @@ importing pyroute2 takes 0.3 s, which every command that looks for runs would pa
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import socket
 import struct
@@ -16,17 +15,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hoverboard.contract.errors import MachineError
+from topologies.namespaces import kernel_calls
 
 MARK_VARIABLE = "HOVERBOARD_MARK"  # in the environment of processes (topologies.processes.marks)
-_CLONE_NEWNET = 0x40000000  # linux/sched.h
 # linux/netlink.h, linux/rtnetlink.h, linux/if_link.h
 _ERROR, _GETLINK, _SETLINK = 2, 18, 19
 _REQUEST, _ACK = 1, 4
 _IFALIAS, _IFALIAS_LONGEST = 20, 255
 _HEADER, _LINK, _ATTRIBUTE = struct.Struct("=IHHII"), struct.Struct("=BxHiII"), struct.Struct("=HH")
 _LO = 1  # index of `lo` in every namespace
-
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 @contextlib.contextmanager
@@ -57,12 +54,13 @@ def entered(place: int | Path) -> Iterator[None]:
 
 
 def _setns(fd: int) -> None:
-    if _libc.setns(fd, _CLONE_NEWNET) != 0:
-        code = ctypes.get_errno()
+    try:
+        kernel_calls.setns(fd, kernel_calls.CLONE_NEWNET)
+    except OSError as error:
         raise MachineError(
-            f"cannot enter a network namespace: {os.strerror(code)}",
+            f"cannot enter a network namespace: {error.strerror}",
             next_step="run as root, outside of a restricted container",
-        )
+        ) from error
 
 
 def read_mark(place: int | Path) -> str:
