@@ -283,6 +283,10 @@ make_commands() {
 # Python finds the checkout's folders. It does not look into the current directory (-P) or the home folder (-s).
 command=\$1
 shift
+# An empty entry of PYTHONPATH is the current directory.
+case "\${PYTHONPATH:+:\$PYTHONPATH:}" in
+    *::*) PYTHONPATH=\$(printf %s "\$PYTHONPATH" | sed 's/::*/:/g; s/^://; s/:\$//') ;;
+esac
 case "\$command" in
     python*) set -- -P -s "\$@" && export PYTHONPATH="\${PYTHONPATH:+\$PYTHONPATH:}$CHECKOUT" ;;
 esac

@@ -7,12 +7,10 @@ stdout and stderr of the command, so no line that prints has to think of it. Ric
 
 from __future__ import annotations
 
-import io
 import sys
 import unicodedata
+from collections.abc import Iterable
 from typing import Any, TextIO
-
-from typing_extensions import override
 
 # Characters that reorder text, so that it reads otherwise than it is: Unicode's explicit directional formatting.
 _REORDER = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
@@ -35,7 +33,7 @@ def plain(text: str) -> str:
     return text.translate(_TABLE)
 
 
-class PlainStream(io.TextIOBase):
+class PlainStream:
     """A text stream that shows control characters as escapes; all else is the stream's below.
 
     Args:
@@ -45,38 +43,26 @@ class PlainStream(io.TextIOBase):
     def __init__(self, below: TextIO) -> None:
         self.below = below
 
-    @override
     def write(self, text: str) -> int:
+        """Write text without its control characters; return its length."""
         self.below.write(plain(text))
         return len(text)
 
-    @override
-    def flush(self) -> None:
-        self.below.flush()
+    def writelines(self, lines: Iterable[str]) -> None:
+        """Write each of `lines`, as `write` does."""
+        for line in lines:
+            self.write(line)
 
-    @override
-    def fileno(self) -> int:
-        return self.below.fileno()
-
-    @override
     def isatty(self) -> bool:
         """False: a library that writes here must use no colors, since they would be shown as escapes."""
         return False
 
-    @override
     def close(self) -> None:
         """Flush; the stream below stays open."""
-        self.flush()
+        self.below.flush()
 
-    @override
-    def writable(self) -> bool:
-        return True
-
-    def __getattribute__(self, name: str) -> Any:
-        # TextIOBase defines `encoding`, `errors` and `newlines` as None.
-        if name in ("encoding", "errors", "newlines", "buffer", "reconfigure"):
-            return getattr(object.__getattribute__(self, "below"), name)
-        return object.__getattribute__(self, name)
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.below, name)
 
 
 def install() -> None:
@@ -87,6 +73,6 @@ def install() -> None:
             setattr(sys, name, PlainStream(stream))
 
 
-def unfiltered(stream: TextIO) -> TextIO:
+def unfiltered(stream: TextIO | PlainStream) -> TextIO:
     """The stream below the filter, for a library that writes colors; `plain` must be applied to its texts."""
     return stream.below if isinstance(stream, PlainStream) else stream

@@ -141,8 +141,9 @@ class VerbsOfMininet:
     def _dpctl(self, words: list[str]) -> None:
         self._check("dpctl", bool(words))
         wiring = self._run.wiring()
-        if warning := switches.warning(wiring, words):
-            print(f"note: {warning}", file=sys.stderr)
+        for note in (switches.warning(wiring, words), switches.uncounted(wiring, words)):
+            if note:
+                print(f"note: {note}", file=sys.stderr)
         switches.dpctl(wiring, words, _write)
 
     def _switch(self, words: list[str]) -> None:

@@ -7,7 +7,6 @@ measurement leaves no namespace.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import threading
 from collections.abc import Iterator
@@ -15,9 +14,7 @@ from collections.abc import Iterator
 from hoverboard.contract.encapsulation import GUEST_MTU
 from hoverboard.contract.errors import MachineError
 from topologies.emulation.devices import disable_ipv6, netlink
-
-_CLONE_NEWNET = 0x40000000
-_libc = ctypes.CDLL(None, use_errno=True)
+from topologies.namespaces import kernel_calls
 
 
 class Namespace:
@@ -26,20 +23,22 @@ class Namespace:
     def __init__(self, name: str) -> None:
         self.name = name
         self.pid = 0
-        self._error = 0
+        self._error: OSError | None = None
         self._made, self._over = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._live, name=f"namespace-{name}", daemon=True)
         self._thread.start()
         self._made.wait()
-        if self._error:
+        if self._error is not None:
             raise MachineError(
-                f"cannot make a network namespace: {os.strerror(self._error)}",
+                f"cannot make a network namespace: {self._error.strerror}",
                 next_step="run as root, outside of a container",
-            )
+            ) from self._error
 
     def _live(self) -> None:
-        if _libc.unshare(_CLONE_NEWNET) != 0:
-            self._error = ctypes.get_errno()
+        try:
+            kernel_calls.unshare(kernel_calls.CLONE_NEWNET)
+        except OSError as error:
+            self._error = error
         self.pid = threading.get_native_id()
         self._made.set()
         if not self._error:

@@ -7,6 +7,7 @@ from typing import Any, Literal, NotRequired
 from typing_extensions import TypedDict
 
 from hoverboard.contract.documents import Addresses, Counters, DroppedBy
+from hoverboard.contract.generations import Dataplane
 
 
 class VPort(TypedDict):
@@ -254,7 +255,7 @@ class WiredNode(TypedDict):
     gateway: NotRequired[str]
     mac: NotRequired[str]
     host: NotRequired[str]
-    dataplane: NotRequired[str]
+    dataplane: NotRequired[Dataplane]
     directory: NotRequired[str]
     controller: NotRequired[str]
 

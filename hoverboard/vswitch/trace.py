@@ -52,23 +52,28 @@ _IN_KEY = frozenset(
 _PORTS = frozenset({"tp_src", "tp_dst", "icmp_type", "icmp_code"})
 _DISCOVERY = frozenset({"nd_target", "nd_sll", "nd_tll", "nd_reserved", "nd_options_type"})
 _DISCOVERY_TYPES = frozenset({"135", "136"})
-_STEP = re.compile(r"^\s*(\d+)\. (.*)$")
+_OF_TABLES = frozenset(" \t0123456789")  # with these, the lines of tables and actions begin
+_STEP = re.compile(r"\s*\d+\. (.*)$")
 _COOKIE = re.compile(r"cookie (0x[0-9a-f]+)")
-_SET_TUNNEL_ID = re.compile(r"^\s+set_field:(0x[0-9a-f]+|\d+)->tun_id\s*$")
-# "Final flow" leaves these two fields out.
-_SET_DISCOVERY = re.compile(r"^\s+set_field:(\d+)->(nd_reserved|nd_options_type)\s*$")
-_OUTPUT = re.compile(r"^\s+(?:output:(\d+)|IN_PORT)\s*$")
-# Only flows that are not of the pipeline send packets there, except questions to the controller (Kind.PUNT).
-_ELSEWHERE = re.compile(r"^\s+(?:CONTROLLER|FLOOD|ALL|NORMAL|LOCAL|TABLE|group:|controller\()")
-_NO_ONE_PORT = 0xFFFFFFFF  # OpenFlow's "any"
-_METADATA = re.compile(r"^\s+(?:write_metadata:|set_field:(?=\S+->metadata$))(0x[0-9a-f]+|\d+)(?:/(0x[0-9a-f]+))?")
-# Lines of actions that leave the fields of a `monitor.Change` as they are. After any other action, in_port, addresses
-# or metadata may be others: so a table that is looked up after it may match anything.
-_HARMLESS = re.compile(
-    r"^\s+(?:(?:->|>>) .*|(?:goto_table|output|meter|note|CONTROLLER):.*|resubmit\(,\d+\)|IN_PORT|drop"
-    r"|set_field:\S+->(?:x{0,2}reg\d+|eth_src|eth_dst|pkt_mark|tun_(?!id)\w+)"
-    r"|move:\S+->NXM_NX_X{0,2}REG\d+\[[\d.]*\])$"
+# The line of an action, by what the answer has to know of it; one pattern, because every missed packet passes here.
+_ACTION = re.compile(
+    r"\s+(?:"
+    # These leave the fields of a `monitor.Change` as they are.
+    r"(?:goto_table:.*|set_field:\S+->(?:x{0,2}reg\d+|eth_src|eth_dst|pkt_mark|tun_(?!id)\w+)|(?:->|>>) .*|drop"
+    r"|(?:meter|note):.*|output:(?!\d+\s*$).*|resubmit\(,\d+\)|move:\S+->NXM_NX_X{0,2}REG\d+\[[\d.]*\])$"
+    r"|output:(?P<port>\d+)\s*$|(?P<in_port>IN_PORT)\s*$"
+    r"|(?P<metadata>(?:write_metadata:|set_field:(?=\S+->metadata$))"
+    r"(?P<value>0x[0-9a-f]+|\d+)(?:/(?P<mask>0x[0-9a-f]+))?)"
+    r"|set_field:(?P<tun_id>0x[0-9a-f]+|\d+)->tun_id\s*$"
+    # "Final flow" leaves these two fields out.
+    r"|set_field:(?P<discovery>\d+->(?:nd_reserved|nd_options_type))\s*$"
+    # Only flows that are not of the pipeline send packets there, except questions to the controller (Kind.PUNT).
+    r"|(?P<controller>CONTROLLER:.*)$|(?P<elsewhere>CONTROLLER|FLOOD|ALL|NORMAL|LOCAL|TABLE|group:|controller\()"
+    r")"
 )
+_CHANGE_FIELDS = frozenset({"tun_id", "discovery", "elsewhere"})  # those of the groups after which any field may differ
+_NO_ONE_PORT = 0xFFFFFFFF  # OpenFlow's "any"
+_ALL_BITS = (1 << 64) - 1
 
 
 @dataclass(frozen=True)
@@ -110,38 +115,65 @@ class TraceResult:
         return 0 if self.kind is None else flow_cookie(self.kind, self.vni, self.rule)
 
 
-class _Register:
-    """The metadata register on the packet's way through the tables, from the lines of the actions."""
+class _Walk:
+    """A packet's way through the tables, from the lines of the answer: tables that are looked up, and actions."""
+
+    __slots__ = (
+        "cookie", "discovery", "in_port", "looked_up", "lost", "matched", "metadata", "out_port", "outputs", "tun_id",
+        "unknown",
+    )  # fmt: skip
 
     def __init__(self) -> None:
-        self._now = 0
-        self._looked_up: set[int] = set()
-        self._unknown = self._lost = False
+        self.cookie = self.tun_id = self.outputs = self.metadata = 0
+        self.matched = True
+        self.in_port = "0"  # where the packet came in
+        self.out_port: int | None = None
+        self.discovery: dict[str, str] = {}
+        self.looked_up: set[int] = set()
+        # After an action that is not known here, in_port, addresses or metadata may be others: so a table that is
+        # looked up after it may match anything.
+        self.unknown = self.lost = False
 
-    def table(self) -> None:
-        """Note that a table is looked up."""
-        self._looked_up.add(self._now)
-        self._lost |= self._unknown
+    def table(self, text: str) -> None:
+        """Note that a table is looked up; `text` has the flow that matched."""
+        found = _COOKIE.search(text)
+        self.cookie = int(found[1], 16) if found else 0
+        self.matched = not text.startswith("No match")
+        self.looked_up.add(self.metadata)
+        self.lost |= self.unknown
 
     def action(self, line: str) -> None:
         """Note the line of an action."""
-        if written := _METADATA.match(line):
-            mask = int(written[2], 0) if written[2] else (1 << 64) - 1
-            self._now = self._now & ~mask | int(written[1], 0) & mask
-        elif line[:1].isspace() and not _HARMLESS.match(line):
-            self._unknown = True
-
-    def values(self) -> frozenset[int] | None:
-        """See `TraceResult.metadata`."""
-        return None if self._lost else frozenset(self._looked_up)
+        found = _ACTION.match(line)
+        kind = found.lastgroup if found is not None else "unknown"
+        if found is None or kind in _CHANGE_FIELDS:
+            self.unknown = True
+        if found is None or kind is None:
+            return
+        if kind == "port":
+            self.out_port = int(found[kind])
+            self.outputs += 1
+        elif kind == "in_port":
+            self.out_port = int(self.in_port)
+            self.outputs += 1
+        elif kind == "metadata":
+            mask = int(found["mask"], 0) if found["mask"] else _ALL_BITS
+            self.metadata = self.metadata & ~mask | int(found["value"], 0) & mask
+        elif kind == "tun_id":
+            self.tun_id = int(found[kind], 0)  # "Final flow" leaves it out where no tunnel flag is set
+        elif kind == "discovery":
+            value, _, name = found[kind].partition("->")
+            self.discovery[name] = value
+        elif kind_of(self.cookie) is not Kind.PUNT:
+            self.outputs = 2
 
 
 def split_fields(text: str) -> dict[str, str]:
     """ "tcp,in_port=1,nw_src=10.0.0.1" -> {"tcp": "", "in_port": "1", ...}."""
     fields = {}
-    for item in text.strip().split(","):
+    for item in text.strip().replace(", ", ",").split(","):
         name, _, value = item.partition("=")
-        fields[name.strip()] = value
+        fields[name] = value
     return fields
 
 
@@ -149,66 +181,50 @@ def parse_trace(text: str) -> TraceResult:
     """The answer in the output of `ofproto/trace`; ValueError if the output has no answer."""
     initial: dict[str, str] = {}
     final: dict[str, str] | None = None
-    megaflow: dict[str, str] = {}
-    out_port: int | None = None
-    cookie = 0
-    tun_id = 0
-    discovery: dict[str, str] = {}
-    matched = ours = True
-    outputs = 0
-    register = _Register()
+    megaflow: set[str] = set()  # names of fields
+    ours = True
+    walk = _Walk()
     for line in text.splitlines():
-        if line.startswith("Flow: "):
+        if line[:1] in _OF_TABLES:
+            if not ours:
+                continue
+            if step := _STEP.match(line):
+                walk.table(step[1])
+            else:
+                walk.action(line)
+        elif line.startswith("Flow: "):
             initial = split_fields(line[6:])
+            walk.in_port = initial.get("in_port", "0")
         elif line.startswith("Final flow: "):
             final = dict(initial) if line.strip().endswith("unchanged") else split_fields(line[12:])
         elif line.startswith("Megaflow: "):
-            megaflow = split_fields(line[10:])
+            megaflow = {item.partition("=")[0] for item in line[10:].replace(" ", "").split(",")}
         elif line.startswith("bridge("):
             ours = f'"{BRIDGE}"' in line  # the physical bridge, which the tunnel's packet passes, decides nothing
-        elif not ours:
-            continue
-        elif step := _STEP.match(line):
-            found = _COOKIE.search(step[2])
-            cookie = int(found[1], 16) if found else 0
-            matched = not step[2].startswith("No match")
-            register.table()
-            continue
-        register.action(line)
-        if set_id := _SET_TUNNEL_ID.match(line):
-            tun_id = int(set_id[1], 0)  # "Final flow" leaves it out where no tunnel flag is set
-        elif set_discovery := _SET_DISCOVERY.match(line):
-            discovery[set_discovery[2]] = set_discovery[1]
-        elif output := _OUTPUT.match(line):
-            out_port = int(output[1]) if output[1] else int(initial.get("in_port", "0"))
-            outputs += 1
-        elif _ELSEWHERE.match(line) and kind_of(cookie) is not Kind.PUNT:
-            outputs = 2
     if final is None or not megaflow:
         raise ValueError(f"no result in the answer of ofproto/trace: {text[:200]!r}")
-    if outputs > 1:
-        out_port = _NO_ONE_PORT
+    out_port = walk.out_port if walk.outputs < 2 else _NO_ONE_PORT
     tunnel = out_port == TUNNEL_PORT
     if tunnel and "tun_dst" not in final:  # not a flow of the pipeline: the switch itself drops such a packet
         raise ValueError("ofproto/trace sends to no host through the tunnel")
-    needed = {name for name in megaflow if name not in _IN_KEY and not name.startswith("tun_")}
+    needed = {name for name in megaflow - _IN_KEY if not name.startswith("tun_")}
     if initial.get("icmp_type") not in _DISCOVERY_TYPES and needed & _DISCOVERY:
         # The tables tested fields that only these ICMPv6 types have: the type stands for them.
         needed = needed - _DISCOVERY | {"icmp_type"}
     return TraceResult(  # tour: miss 6
-        kind=kind_of(cookie),
-        vni=vni_of(cookie),
+        kind=kind_of(walk.cookie),
+        vni=vni_of(walk.cookie),
         out_port=out_port,
         tun_dst=IPv4Address(final["tun_dst"]) if tunnel else None,
-        tun_id=tun_id if tunnel else 0,
-        headers=final | discovery,
-        changed=frozenset(
-            name for name, value in final.items() if name in initial and not name.startswith("tun_")
-            and initial[name] != value
-        ),
+        tun_id=walk.tun_id if tunnel else 0,
+        headers=final | walk.discovery if walk.discovery else final,
+        changed=frozenset([
+            name for name, value in final.items()
+            if initial.get(name, value) != value and not name.startswith("tun_")
+        ]),
         needs_ports=bool(needed & _PORTS),
-        cacheable=not needed - _PORTS and outputs < 2,
-        matched=matched,
-        metadata=register.values(),
-        rule=rule_of(cookie),
+        cacheable=not needed - _PORTS and walk.outputs < 2,
+        matched=walk.matched,
+        metadata=None if walk.lost else frozenset(walk.looked_up),
+        rule=rule_of(walk.cookie),
     )  # fmt: skip

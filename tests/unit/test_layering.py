@@ -79,7 +79,7 @@ ROOMS = (
     Room("topologies.emulation", "topologies hoverboard", knows="mininet@mininet_classes pyroute2@devices"),
     Room("topologies.guests", "topologies hoverboard"),
     Room("topologies.processes", "topologies hoverboard", knows="pyroute2@marks"),
-    Room("topologies.namespaces", "topologies hoverboard"),
+    Room("topologies.namespaces", "topologies hoverboard", pure="rtnetlink"),
     Room("topologies.rootless", "topologies hoverboard"),
     Room("topologies.changes", "topologies controllers hoverboard", pure="all", knows="pydantic"),
     Room("topologies.spec", "topologies controllers hoverboard", pure="all", knows="pydantic yaml"),

@@ -7,7 +7,10 @@ tries it.
 from __future__ import annotations
 
 import ast
+import os
 import re
+import shlex
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -94,6 +97,33 @@ def test_the_commands_that_bootstrap_makes_are_safe() -> None:
     text = (ROOT / "bootstrap.sh").read_text(encoding="utf-8")
     assert '\nexec "$VENV/bin/python" -I "$VENV/bin/hoverboard" "\\$@"\n' in text
     assert "\n    python*) set -- -P -s " in text
+
+
+@pytest.mark.parametrize(
+    ("given", "got"),
+    [("", "/it"), ("/a", "/a:/it"), ("/a:", "/a:/it"), (":/a::/b:", "/a:/b:/it"), (":", "/it"), ("/a b:", "/a b:/it")],
+)
+def test_run_in_drops_the_empty_entries_of_the_path(tmp_path: Path, given: str, got: str) -> None:
+    functions = "/^write_if_new() {/,/^}/p; /^make_commands() {/,/^}/p"
+    places = {
+        "PREFIX": tmp_path,
+        "BIN": tmp_path / "bin",
+        "VENV": tmp_path / "venv",
+        "CHECKOUT": "/it",
+        "COMMAND_MODE": 755,
+    }
+    python = tmp_path / "venv/bin/python"
+    python.parent.mkdir(parents=True)
+    python.write_text('#!/bin/sh\nprintf \'%s|\' "$PYTHONPATH" "$@"\n')
+    python.chmod(0o755)
+    settings = "; ".join(f"{name}={shlex.quote(str(value))}" for name, value in places.items())
+    made = f'{settings}; eval "$(sed -n {shlex.quote(functions)} {ROOT}/bootstrap.sh)"; make_commands'
+    subprocess.run(["bash", "-euc", made], check=True, timeout=10)
+    command = [tmp_path / "bin/run-in", "python", "-c", "1"]
+    shown = subprocess.run(
+        command, env=os.environ | {"PYTHONPATH": given}, capture_output=True, text=True, timeout=10, check=True
+    )
+    assert shown.stdout == f"{got}|-P|-s|-c|1|"
 
 
 @pytest.mark.parametrize(

@@ -75,6 +75,14 @@ class Guest:
         self.up, self.has_ipv6 = event.up, can_ipv6
         return [one for one, wanted in ((self.ipv4, came_up), (self.ipv6, got_ipv6)) if wanted and one]
 
+    def unheard(self) -> list[bytes]:
+        """Note that events were lost; return the requests for all that the kernel may have forgotten.
+
+        The link may be down now, which nothing says. So its next event counts as its coming up.
+        """
+        self.up = self.has_ipv6 = False
+        return [one for one in (self.ipv4, self.ipv6) if one]
+
 
 class GuestAgent:
     """The guest agents of all VMs of a run.
@@ -147,9 +155,7 @@ class GuestAgent:
             self._restore_all()  # what changed meanwhile was not heard
 
     def _restore_all(self) -> None:
-        self._restore(
-            (guest, [one for one in (guest.ipv4, guest.ipv6) if one]) for guest in list(self._guests.values())
-        )
+        self._restore((guest, guest.unheard()) for guest in list(self._guests.values()))
 
     def _guest(self, event: LinkEvent) -> Guest | None:
         guest = self._guests.get(event.number)

@@ -1,7 +1,7 @@
 """The rtnetlink requests for addresses and routes of a VM's NIC: sent when it is made, and when its link comes back.
 
 They are bytes, because a VM that has lost its route should have it again before the user's next command runs. pyroute2
-needs ten times as long, and a socket for each request that it only encodes.
+needs a socket for each request that it only encodes.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from typing import NamedTuple
 
 from hoverboard.contract.encapsulation import GATEWAY_LINK_LOCAL, link_local
 from hoverboard.contract.packets import Address
+from topologies.namespaces import rtnetlink
+from topologies.namespaces.rtnetlink import attribute, message, number
 
-# linux/netlink.h, linux/rtnetlink.h, linux/if_addr.h
-_NEWADDR, _NEWROUTE = 20, 24
-_FLAGS = 0x0001 | 0x0004 | 0x0200 | 0x0400  # REQUEST, ACK, EXCL, CREATE
+_FLAGS = rtnetlink.REQUEST | rtnetlink.ACK | rtnetlink.EXCL | rtnetlink.CREATE
+# linux/if_addr.h, linux/rtnetlink.h
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_FLAGS = 1, 2, 8
 _NO_DAD = 0x02  # IFA_F_NODAD: no other VM can have the address
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY = 1, 4, 5
 _MAIN, _STATIC, _UNICAST = 254, 4, 1
 _UNIVERSE, _ON_LINK = 0, 253
-_HEADER, _ADDRESS, _ATTRIBUTE = struct.Struct("=IHHII"), struct.Struct("=BBBBI"), struct.Struct("=HH")
-_ROUTE = struct.Struct("=BBBBBBBBI")
+_ADDRESS, _ROUTE = struct.Struct("=BBBBI"), struct.Struct("=BBBBBBBBI")
 
 
 class GuestRequests(NamedTuple):
@@ -52,10 +52,10 @@ class GuestRequests(NamedTuple):
 
 def _address(index: int, address: Address, length: int) -> bytes:
     body = _ADDRESS.pack(_family(address), length, 0, _UNIVERSE, index)
-    body += _attribute(_IFA_LOCAL, address.packed) + _attribute(_IFA_ADDRESS, address.packed)
+    body += attribute(_IFA_LOCAL, address.packed) + attribute(_IFA_ADDRESS, address.packed)
     if address.version == 6:
-        body += _attribute(_IFA_FLAGS, struct.pack("=I", _NO_DAD))
-    return _message(_NEWADDR, body)
+        body += attribute(_IFA_FLAGS, number(_NO_DAD))
+    return message(rtnetlink.NEWADDR, body, _FLAGS)
 
 
 def _route(index: int, to: Address | None, via: Address | None) -> bytes:
@@ -65,20 +65,12 @@ def _route(index: int, to: Address | None, via: Address | None) -> bytes:
     length, scope = (0, _UNIVERSE) if to is None else (to.max_prefixlen, _ON_LINK)
     body = _ROUTE.pack(_family(known), length, 0, 0, _MAIN, _STATIC, scope, _UNICAST, 0)
     if to is not None:
-        body += _attribute(_RTA_DST, to.packed)
-    body += _attribute(_RTA_OIF, struct.pack("=I", index))
+        body += attribute(_RTA_DST, to.packed)
+    body += attribute(_RTA_OIF, number(index))
     if via is not None:
-        body += _attribute(_RTA_GATEWAY, via.packed)
-    return _message(_NEWROUTE, body)
+        body += attribute(_RTA_GATEWAY, via.packed)
+    return message(rtnetlink.NEWROUTE, body, _FLAGS)
 
 
 def _family(address: Address) -> int:
     return socket.AF_INET if address.version == 4 else socket.AF_INET6
-
-
-def _attribute(kind: int, value: bytes) -> bytes:
-    return _ATTRIBUTE.pack(_ATTRIBUTE.size + len(value), kind) + value
-
-
-def _message(kind: int, body: bytes) -> bytes:
-    return _HEADER.pack(_HEADER.size + len(body), kind, _FLAGS, 1, 0) + body

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hoverboard.contract.generations import facts
 from topologies.emulation import switch_commands
 from topologies.processes.deadlines import wait_for
 
@@ -14,8 +15,10 @@ if TYPE_CHECKING:
     from hoverboard.contract.node_documents import WiredNode, Wiring
 
 _CHANGES = ("add-", "mod-", "del-", "replace-", "insert-", "remove-", "bundle", "set-", "packet-out", "ct-flush")
+_COUNTS = ("dump-flows", "dump-aggregate")  # commands that show how many packets matched
 WAIT_SECONDS = 60.0
 WARNING = "the control plane programs these switches: it may undo your change, and sends no flow because of it"
+_SEE_FLOWS = "`flows NODE` counts them"
 
 
 def switches(wiring: Wiring) -> list[WiredNode]:
@@ -28,6 +31,20 @@ def warning(wiring: Wiring, words: Sequence[str]) -> str:
     changes = any(word.startswith(_CHANGES) for word in words[:1])
     ours = any("controller" not in one for one in switches(wiring))
     return WARNING if changes and ours else ""
+
+
+def uncounted(wiring: Wiring, words: Sequence[str]) -> str:
+    """The note to a `dpctl` command that shows counts of packets, on switches that do not carry them; else empty."""
+    if not words or words[0] not in _COUNTS or "--no-stats" in words:
+        return ""
+    by_generation: dict[str, list[str]] = {}
+    for node in switches(wiring):
+        if facts(node["dataplane"]).carrier != "switch":
+            by_generation.setdefault(node["dataplane"], []).append(node["name"])
+    if not by_generation:
+        return ""
+    where = "; ".join(f"{', '.join(names)} ({generation})" for generation, names in by_generation.items())
+    return f"n_packets stays 0 on {where}: Open vSwitch decides there, and does not carry the packets. {_SEE_FLOWS}"
 
 
 def dpctl(wiring: Wiring, words: Sequence[str], write: Callable[[str], object]) -> None:

@@ -6,7 +6,6 @@ A node has a network, a mount and a UTS namespace of its own. Nothing here chang
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import socket
 from collections.abc import Iterator, Mapping
@@ -14,10 +13,7 @@ from pathlib import Path
 
 from hoverboard import programs
 from hoverboard.contract.errors import MachineError
-from topologies.namespaces import mount_namespace, netns
-
-_CLONE_NEWUTS = 0x4000000  # linux/sched.h
-_libc = ctypes.CDLL(None, use_errno=True)
+from topologies.namespaces import kernel_calls, mount_namespace, netns
 
 
 def entering(pid: int, *, detached: bool = False) -> list[str]:
@@ -68,12 +64,14 @@ def host_name(name: str) -> Iterator[None]:
     """
     home = os.open("/proc/thread-self/ns/uts", os.O_RDONLY | os.O_CLOEXEC)
     try:
-        _check(_libc.unshare(_CLONE_NEWUTS), f"cannot make a namespace for the host name {name}")
+        with _errors(f"cannot make a namespace for the host name {name}"):
+            kernel_calls.unshare(kernel_calls.CLONE_NEWUTS)
         try:
             socket.sethostname(name)
             yield
         finally:
-            _check(_libc.setns(home, _CLONE_NEWUTS), "cannot return from the namespace of a host name")
+            with _errors("cannot return from the namespace of a host name"):
+                kernel_calls.setns(home, kernel_calls.CLONE_NEWUTS)
     finally:
         os.close(home)
 
@@ -99,8 +97,12 @@ def bind_files(pid: int, files: Mapping[Path, Path]) -> None:
     mount_namespace.run_inside(pid, show)
 
 
-def _check(result: int, what: str) -> None:
-    if result != 0:
+@contextlib.contextmanager
+def _errors(what: str) -> Iterator[None]:
+    """Raise an error of the kernel inside the block as a MachineError that says `what`."""
+    try:
+        yield
+    except OSError as error:
         raise MachineError(
-            f"{what}: {os.strerror(ctypes.get_errno())}", next_step="run as root, outside of a restricted container"
-        )
+            f"{what}: {error.strerror}", next_step="run as root, outside of a restricted container"
+        ) from error

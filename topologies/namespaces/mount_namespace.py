@@ -5,22 +5,30 @@ Nothing is mounted in the machine's own namespace, and no mount spreads to it: t
 
 from __future__ import annotations
 
-import ctypes
-import errno
+import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
 from hoverboard.contract.errors import MachineError
+from topologies.namespaces.kernel_calls import (
+    CLONE_FS,
+    CLONE_NEWNS,
+    MS_BIND,
+    MS_NODEV,
+    MS_NOEXEC,
+    MS_NOSUID,
+    MS_PRIVATE,
+    MS_RDONLY,
+    MS_REC,
+    MS_REMOUNT,
+    mount,
+    setns,
+    unshare,
+)
 
-_CLONE_FS, _CLONE_NEWNS = 0x200, 0x20000  # linux/sched.h
-# linux/mount.h
-_MS_BIND, _MS_REC, _MS_PRIVATE = 0x1000, 0x4000, 1 << 18
-_MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_REMOUNT = 1, 2, 4, 8, 32
-
-_libc = ctypes.CDLL(None, use_errno=True)
 R = TypeVar("R")
 
 
@@ -47,12 +55,14 @@ def run_inside(pid: int, work: Callable[[], R]) -> R:
                     "a node has no mount namespace of its own: nothing is mounted", where=f"pid {pid}",
                     next_step="check that `mnexec -n true` works on this machine",
                 )  # fmt: skip
-            _check(_libc.unshare(_CLONE_FS), "enter a mount namespace")
-            _check(_libc.setns(target, _CLONE_NEWNS), "enter a mount namespace")
+            with _errors("enter a mount namespace"):
+                unshare(CLONE_FS)
+                setns(target, CLONE_NEWNS)
         finally:
             os.close(target)
         # mnexec has done this, but only prints a line when it fails.
-        _check(_mount(None, Path("/"), _MS_REC | _MS_PRIVATE), "keep mounts in a namespace")
+        with _errors("keep mounts in a namespace"):
+            mount(None, Path("/"), MS_REC | MS_PRIVATE)
         return work()
 
     with ThreadPoolExecutor(1, thread_name_prefix="mounts") as thread:
@@ -71,11 +81,13 @@ def bind(source: str | Path, target: str | Path, *, read_only: bool = False) -> 
         MachineError: the kernel rejects it.
         FileNotFoundError: `source` is gone.
     """
-    _check(_mount(source, target, _MS_BIND | _MS_REC), f"show {source} at {target}")
+    with _errors(f"show {source} at {target}"):
+        mount(source, target, MS_BIND | MS_REC)
     if read_only:
-        kept = os.statvfs(target).f_flag & (_MS_NOSUID | _MS_NODEV | _MS_NOEXEC)
-        flags = _MS_BIND | _MS_REMOUNT | _MS_RDONLY | kept
-        _check(_mount(None, target, flags), f"make {target} read-only")
+        kept = os.statvfs(target).f_flag & (MS_NOSUID | MS_NODEV | MS_NOEXEC)
+        flags = MS_BIND | MS_REMOUNT | MS_RDONLY | kept
+        with _errors(f"make {target} read-only"):
+            mount(None, target, flags)
 
 
 def cover(directory: Path) -> None:
@@ -88,7 +100,8 @@ def cover(directory: Path) -> None:
     """
     covered = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        _check(_mount("tmpfs", directory, 0, b"tmpfs", b"mode=755"), f"make a directory in memory at {directory}")
+        with _errors(f"make a directory in memory at {directory}"):
+            mount("tmpfs", directory, 0, b"tmpfs", b"mode=755")
         with os.scandir(covered) as entries:
             for entry in entries:
                 _show_again(covered, entry, directory / entry.name)
@@ -111,19 +124,14 @@ def _show_again(covered: int, entry: os.DirEntry[str], place: Path) -> None:
         place.rmdir() if place.is_dir() else place.unlink()
 
 
-def _mount(
-    source: str | Path | None, target: str | Path, flags: int, kind: bytes | None = None, data: bytes | None = None
-) -> int:
-    place = None if source is None else os.fsencode(source)
-    return int(_libc.mount(place, os.fsencode(target), kind, ctypes.c_ulong(flags), data))
-
-
-def _check(code: int, what: str) -> None:
-    if code == 0:
-        return
-    number = ctypes.get_errno()
-    if number == errno.ENOENT:
-        raise FileNotFoundError(number, os.strerror(number), what)
-    raise MachineError(
-        f"cannot {what}: {os.strerror(number)}", next_step="run as root, outside of a restricted container"
-    )
+@contextlib.contextmanager
+def _errors(what: str) -> Iterator[None]:
+    """Raise an error of the kernel inside the block with `what` was to be done: FileNotFoundError, or MachineError."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise FileNotFoundError(error.errno, error.strerror, what) from error
+    except OSError as error:
+        raise MachineError(
+            f"cannot {what}: {error.strerror}", next_step="run as root, outside of a restricted container"
+        ) from error

@@ -1,32 +1,23 @@
 """Enters network namespaces, and reads and writes the mark of a namespace: the alias of its `lo`.
 
 Every namespace has a `lo` from its first moment, and the alias lives as long as the namespace. So the mark
-names the run of a namespace even when all files of the run are gone. This module writes rtnetlink messages itself:
-importing pyroute2 takes 0.3 s, which every command that looks for runs would pay.
+names the run of a namespace even when all files of the run are gone.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import socket
-import struct
 from collections.abc import Iterator
 from pathlib import Path
 
 from hoverboard.contract.errors import MachineError
+from topologies.namespaces import kernel_calls, rtnetlink
 
 MARK_VARIABLE = "HOVERBOARD_MARK"  # in the environment of processes (topologies.processes.marks)
-_CLONE_NEWNET = 0x40000000  # linux/sched.h
-# linux/netlink.h, linux/rtnetlink.h, linux/if_link.h
-_ERROR, _GETLINK, _SETLINK = 2, 18, 19
-_REQUEST, _ACK = 1, 4
-_IFALIAS, _IFALIAS_LONGEST = 20, 255
-_HEADER, _LINK, _ATTRIBUTE = struct.Struct("=IHHII"), struct.Struct("=BxHiII"), struct.Struct("=HH")
+_IFALIAS, _IFALIAS_LONGEST = 20, 255  # linux/if_link.h
 _LO = 1  # index of `lo` in every namespace
-
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 @contextlib.contextmanager
@@ -57,19 +48,20 @@ def entered(place: int | Path) -> Iterator[None]:
 
 
 def _setns(fd: int) -> None:
-    if _libc.setns(fd, _CLONE_NEWNET) != 0:
-        code = ctypes.get_errno()
+    try:
+        kernel_calls.setns(fd, kernel_calls.CLONE_NEWNET)
+    except OSError as error:
         raise MachineError(
-            f"cannot enter a network namespace: {os.strerror(code)}",
+            f"cannot enter a network namespace: {error.strerror}",
             next_step="run as root, outside of a restricted container",
-        )
+        ) from error
 
 
 def read_mark(place: int | Path) -> str:
     """The mark of a namespace; "" when it has no mark, is gone, or we have no permission."""
     try:
         with entered(place):
-            reply = _request(_GETLINK, _REQUEST)
+            reply = _request(rtnetlink.GETLINK, rtnetlink.REQUEST)
     except (OSError, MachineError):
         return ""
     return _alias(reply)
@@ -86,35 +78,25 @@ def write_mark(place: int | Path, mark: str) -> None:
     if len(text) > _IFALIAS_LONGEST:
         raise ValueError(f"a mark of {len(text)} bytes is too long: the kernel allows {_IFALIAS_LONGEST} bytes")
     with entered(place):
-        reply = _request(_SETLINK, _REQUEST | _ACK, _attribute(_IFALIAS, text))
-    _, kind, *_ = _HEADER.unpack_from(reply)
-    (code,) = struct.unpack_from("=i", reply, _HEADER.size) if kind == _ERROR else (0,)
+        reply = _request(rtnetlink.SETLINK, rtnetlink.REQUEST | rtnetlink.ACK, rtnetlink.attribute(_IFALIAS, text))
+    code = next(filter(None, map(rtnetlink.read_code, rtnetlink.read_messages(reply))), 0)
     if code:
-        raise OSError(-code, os.strerror(-code))
-
-
-def _attribute(kind: int, value: bytes) -> bytes:
-    length = _ATTRIBUTE.size + len(value)
-    return _ATTRIBUTE.pack(length, kind) + value + bytes(-length % 4)
+        raise OSError(code, os.strerror(code))
 
 
 def _request(kind: int, flags: int, attributes: bytes = b"") -> bytes:
     """Send the kernel a request about `lo` of the calling thread's namespace; return its answer."""
-    body = _LINK.pack(socket.AF_UNSPEC, 0, _LO, 0, 0) + attributes
+    body = rtnetlink.LINK.pack(socket.AF_UNSPEC, 0, _LO, 0, 0) + attributes
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0) as route:
-        route.send(_HEADER.pack(_HEADER.size + len(body), kind, flags, 1, 0) + body)
-        return route.recv(1 << 16)
+        route.send(rtnetlink.message(kind, body, flags))
+        return route.recv(rtnetlink.LARGEST)
 
 
 def _alias(reply: bytes) -> str:
     """The alias in an RTM_NEWLINK message; "" when it has no alias."""
-    length, kind, *_ = _HEADER.unpack_from(reply)
-    at = _HEADER.size + _LINK.size
-    while kind != _ERROR and at + _ATTRIBUTE.size <= length:
-        size, what = _ATTRIBUTE.unpack_from(reply, at)
-        if what == _IFALIAS:
-            return reply[at + _ATTRIBUTE.size : at + size].rstrip(b"\0").decode(errors="replace")
-        if size < _ATTRIBUTE.size:
-            break
-        at += size + -size % 4
+    for kind, body in rtnetlink.read_messages(reply):
+        if kind == rtnetlink.NEWLINK:
+            for what, value in rtnetlink.read_attributes(body, rtnetlink.LINK.size):
+                if what == _IFALIAS:
+                    return value.rstrip(b"\0").decode(errors="replace")
     return ""

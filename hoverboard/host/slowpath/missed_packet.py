@@ -66,4 +66,4 @@ def parsed(missed: MissedPacket, local_ip: IPv4Address, ofport: int) -> tuple[Ke
     if kind not in (PARSED, OTHER):
         return reasons.NAMES[kind]
     inner = missed.frame[start : start + length]
-    return tuple(int(word) for word in key), int(row[packets.PORTS]), inner
+    return tuple(key.tolist()), int(row[packets.PORTS]), inner

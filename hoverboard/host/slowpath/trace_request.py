@@ -7,6 +7,7 @@ own headers. Pure.
 from __future__ import annotations
 
 import struct
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 
 from hoverboard.contract.packets import Address, mac_text
@@ -17,6 +18,7 @@ _PORT_FIELDS = {6: "tcp", 17: "udp"}
 _MASK32, _MASK64 = 0xFFFFFFFF, (1 << 64) - 1
 
 
+@lru_cache(maxsize=1024)  # asked three times for each miss; the entries of a pair of VMs share the two objects
 def addresses(key: Key) -> tuple[Address, Address] | None:
     """(source, destination) in a flow key; None if it is not IP."""
     kind = key[0] >> 32 & 0xFFFF

@@ -51,7 +51,15 @@ def test_the_stream_filters_and_is_else_the_stream_below() -> None:
     print(EVIL, file=stream)
     assert controls(below.buffer.getvalue().decode()) == set()  # type: ignore[attr-defined]
     assert stream.write("ab\x1b") == 3
+    stream.writelines(["c\x1b", EVIL])
+    stream.flush()
+    assert controls(below.buffer.getvalue().decode()) == set()  # type: ignore[attr-defined]
     assert (stream.encoding, stream.buffer, stream.writable()) == ("utf-8", below.buffer, True)
+    assert (stream.errors, stream.line_buffering, stream.closed) == ("strict", False, False)
+    stream.reconfigure(errors="replace")
+    assert (below.errors, stream.errors, stream.isatty()) == ("replace", "replace", False)
+    with pytest.raises(AttributeError, match="no_such_thing"):
+        _ = stream.no_such_thing
     assert unfiltered(stream) is below
     assert unfiltered(below) is below
     stream.close()

@@ -16,14 +16,15 @@ from experiments.tools import bare_namespaces
 from experiments.tools.bare_namespaces import Namespace, bare_pair
 from hoverboard.contract.encapsulation import GUEST_MTU
 from hoverboard.contract.errors import MachineError
+from topologies.namespaces import kernel_calls
 
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     """(thread, flags) of each namespace that was asked for; all are given."""
     found: list[tuple[int, int]] = []
-    unshare = lambda flags: found.append((threading.get_native_id(), flags)) or 0  # noqa: E731
-    monkeypatch.setattr(bare_namespaces, "_libc", SimpleNamespace(unshare=unshare))
+    unshare = lambda flags: found.append((threading.get_native_id(), flags))  # noqa: E731
+    monkeypatch.setattr(kernel_calls, "unshare", unshare)
     return found
 
 
@@ -36,8 +37,10 @@ def test_a_namespace_is_that_of_a_thread_that_lives_until_it_is_closed(asked: li
 
 
 def test_without_the_privilege_the_error_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bare_namespaces, "_libc", SimpleNamespace(unshare=lambda flags: -1))
-    monkeypatch.setattr(bare_namespaces.ctypes, "get_errno", lambda: errno.EPERM)
+    def unshare(_flags: int) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(kernel_calls, "unshare", unshare)
     with pytest.raises(MachineError, match="network namespace: Operation not permitted"):
         Namespace("here")
     # Its thread ends by itself.

@@ -143,6 +143,21 @@ def test_when_the_kernel_dropped_events_every_vm_gets_its_addresses(world: World
     assert world.done() == [(PID, [V4, V6]), (78, [V4])]
 
 
+def test_a_link_that_went_down_unheard_gets_its_addresses_when_it_comes_up(world: World) -> None:
+    world.answers = [[errno.ENETDOWN] * 2]
+    world.lose()  # the event that it went down
+    for mtu in (1460, 1400):
+        world.event(up=True, mtu=mtu)
+    assert world.done() == [(PID, [V4, V6])] * 2
+
+
+def test_a_link_that_became_small_unheard_gets_ipv6_when_it_is_large_again(world: World) -> None:
+    world.lose()
+    for mtu in (576, 1460):
+        world.event(up=True, mtu=mtu)
+    assert world.done()[1:] == [(PID, [V4]), (PID, [V6])]
+
+
 def test_a_vm_that_fails_does_not_keep_others_from_their_addresses(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from hoverboard.contract.errors import InputError, RunError
+from hoverboard.contract.generations import Dataplane
 from hoverboard.contract.node_documents import Wiring
 from tests.unit.topologies.mininet_verbs.wirings import WIRING
 from topologies.emulation import switch_commands
@@ -38,6 +39,24 @@ def test_a_command_that_changes_switches_of_our_control_plane_is_warned_about(co
 @pytest.mark.parametrize("command", ["dump-flows", "show", "dump-ports"])
 def test_a_command_that_only_looks_is_not(command: str) -> None:
     assert switches.warning(WIRING, [command]) == ""
+
+
+def on(*generations: Dataplane) -> Wiring:
+    """The wiring with h1, h2 and hv1 on these generations."""
+    nodes = [one for one in WIRING["nodes"] if "directory" in one]
+    return {**WIRING, "nodes": [{**node, "dataplane": one} for node, one in zip(nodes, generations, strict=True)]}
+
+
+def test_it_is_noted_where_the_counts_of_flows_count_no_packet() -> None:
+    note = switches.uncounted(on("fastpath", "pre", "fastpath"), ["dump-flows", "table=0"])
+    assert note.startswith("n_packets stays 0 on h1, hv1 (fastpath); h2 (pre): ")
+    assert switches.uncounted(on("ovs", "fastpath-vmm", "ovs"), ["dump-aggregate"]).count("h2 (fastpath-vmm)") == 1
+    assert switches.uncounted(on("ovs", "ovs-offload", "ovs"), ["dump-flows"]) == ""
+
+
+@pytest.mark.parametrize("words", [[], ["show"], ["dump-ports"], ["dump-flows", "--no-stats"]])
+def test_a_command_that_shows_no_counts_of_flows_has_no_note(words: list[str]) -> None:
+    assert switches.uncounted(on("fastpath", "fastpath", "fastpath"), words) == ""
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from topologies.namespaces import netns
+from topologies.namespaces import netns, rtnetlink
 
 _HEADER, _LINK = struct.Struct("=IHHII"), struct.Struct("=BxHiII")
 NEWLINK, NAME, ALIAS = 16, 3, 20
@@ -22,8 +22,8 @@ def message(attributes: bytes, kind: int = NEWLINK) -> bytes:
 
 @given(st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=255), st.binary(max_size=40))
 def test_an_alias_is_found_among_other_attributes(alias: str, other: bytes) -> None:
-    before, after = netns._attribute(NAME, other + b"\0"), netns._attribute(NAME, other)
-    assert netns._alias(message(before + netns._attribute(ALIAS, alias.encode() + b"\0") + after)) == alias
+    before, after = rtnetlink.attribute(NAME, other + b"\0"), rtnetlink.attribute(NAME, other)
+    assert netns._alias(message(before + rtnetlink.attribute(ALIAS, alias.encode() + b"\0") + after)) == alias
     assert netns._alias(message(before + after)) == ""
 
 

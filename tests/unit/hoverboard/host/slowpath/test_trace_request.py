@@ -124,3 +124,8 @@ def test_the_addresses_in_a_key():
     data = bytes(Ether(src=MAC, dst=TO) / IPv6(src=ends[0], dst=ends[1]) / UDP())
     assert addresses(key_of(data, 100)) == (IPv6Address(ends[0]), IPv6Address(ends[1]))
     assert addresses(key_of(bytes(Ether(src=MAC, dst=TO, type=0x0806)) + bytes(28), 100)) is None
+
+
+def test_entries_of_one_pair_share_its_addresses():
+    one, other = (key_of(frame(UDP(sport=port)), 100) for port in (1024, 1025))
+    assert all(first is second for first, second in zip(addresses(one), addresses(other), strict=True))
