@@ -28,8 +28,10 @@ from contextlib import suppress
 if __name__ == "__main__":
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
+from topologies.namespaces import kernel_calls as kernel
+from topologies.namespaces.kernel_calls import mount
 from topologies.rootless import system_calls as calls
-from topologies.rootless.system_calls import FORWARDED, Signals, exit_code, fail, mount, start_time
+from topologies.rootless.system_calls import FORWARDED, Signals, exit_code, fail, start_time
 from topologies.rootless.terminal import Terminal
 
 VARIABLE = "HOVERBOARD_NAMESPACES"
@@ -38,6 +40,10 @@ STATE_VARIABLE = "HOVERBOARD_STATE_DIR"
 KEPT_OF_RUN = ("/run/user", "/run/media", "/run/systemd/resolve", "/run/resolvconf")
 _NEEDED = ("/run/netns", "/run/openvswitch", "/run/lock")
 _PASSWD = "/run/passwd"
+_NAMESPACES = (
+    kernel.CLONE_NEWUSER | kernel.CLONE_NEWNS | kernel.CLONE_NEWPID | kernel.CLONE_NEWNET | kernel.CLONE_NEWUTS
+    | kernel.CLONE_NEWIPC
+)  # fmt: skip
 # From pid 1 to the process outside, two bytes each: the command has stopped, or has ended with this exit code.
 _STOPPED, _ENDED = b"Z ", b"E"
 _CONTINUE = b"C"  # the other way
@@ -82,7 +88,7 @@ def main() -> int:
 
 def _make_namespaces(uid: int, gid: int) -> None:
     """Leave the machine's namespaces, in one step; one user and one group are mapped, to root inside."""
-    calls.unshare(calls.NEWUSER | calls.NEWNS | calls.NEWPID | calls.NEWNET | calls.NEWUTS | calls.NEWIPC)
+    kernel.unshare(_NAMESPACES)
     for name, text in (("setgroups", "deny"), ("uid_map", f"0 {uid} 1"), ("gid_map", f"0 {gid} 1")):
         with open(f"/proc/self/{name}", "w", encoding="ascii") as file:
             file.write(text)
@@ -238,19 +244,19 @@ def _arrange(state: str) -> None:
     here = None
     with suppress(FileNotFoundError):  # it was removed
         here = os.getcwd()
-    mount(None, "/", None, calls.REC | calls.SLAVE)  # what the machine mounts later is seen here, and not the reverse
+    mount(None, "/", kernel.MS_REC | kernel.MS_SLAVE)  # what the machine mounts later is seen here, and not the reverse
     kept = [path for path in KEPT_OF_RUN if os.path.isdir(path)]
     if (real := os.path.realpath(state)).startswith("/run/") and not real.startswith(tuple(f"{one}/" for one in kept)):
         kept.append(real)
     opened = [(path, os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)) for path in kept]
-    mount("tmpfs", "/run", "tmpfs", calls.NOSUID | calls.NODEV, "mode=755,size=64m")
+    mount("tmpfs", "/run", kernel.MS_NOSUID | kernel.MS_NODEV, b"tmpfs", b"mode=755,size=64m")
     for path, fd in opened:
         os.makedirs(path, exist_ok=True)
-        mount(f"/proc/self/fd/{fd}", path, None, calls.BIND | calls.REC)
+        mount(f"/proc/self/fd/{fd}", path, kernel.MS_BIND | kernel.MS_REC)
         os.close(fd)
     for path in _NEEDED:
         os.makedirs(path, exist_ok=True)
-    mount("proc", "/proc", "proc", calls.NOSUID | calls.NODEV | calls.NOEXEC)
+    mount("proc", "/proc", kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC, b"proc")
     _show_accounts()
     with suppress(OSError):  # a folder that is hidden now
         os.chdir(here or "/")
@@ -274,7 +280,7 @@ def _show_accounts() -> None:
     with open(_PASSWD, "w", encoding="utf-8", errors="surrogateescape") as file:
         file.writelines(":".join(line) for line in lines)
     os.chmod(_PASSWD, 0o644)
-    mount(_PASSWD, "/etc/passwd", None, calls.BIND)
+    mount(_PASSWD, "/etc/passwd", kernel.MS_BIND)
 
 
 if __name__ == "__main__":

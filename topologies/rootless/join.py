@@ -17,12 +17,12 @@ from contextlib import suppress
 if __name__ == "__main__":
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
+from topologies.namespaces.kernel_calls import setns
 from topologies.rootless.first_process import VARIABLE
 from topologies.rootless.system_calls import (
     FORWARDED,
     Signals,
     end_with_parent,
-    enter,
     execute,
     exit_code,
     fail,
@@ -46,7 +46,7 @@ def main(first: str, command: list[str]) -> int:
         if start_time(pid) != start:
             raise ProcessLookupError(None, "its first process has ended")
         for fd in kept:
-            enter(fd)
+            setns(fd, 0)
     except OSError as error:
         return fail(f"the namespaces of the run cannot be entered: {error.strerror}\n  -> see `hoverboard doctor`")
     child = os.fork()

@@ -1,4 +1,4 @@
-"""The kernel's calls for namespaces that Python's standard library lacks, and signals from a descriptor.
+"""The kernel's calls of first processes that Python's standard library lacks, and signals from a descriptor.
 
 It uses the standard library only, and makes no thread: a process with threads cannot enter a user namespace
 (user_namespaces(7)).
@@ -19,9 +19,7 @@ from typing import NoReturn
 FAILED = 4  # exit code of the command line's MachineError
 FORWARDED = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 
-# linux/sched.h, sys/mount.h, sys/inotify.h, sys/prctl.h, linux/if.h, signal(2)
-NEWNS, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET = 0x20000, 0x4000000, 0x8000000, 0x10000000, 0x20000000, 0x40000000
-NOSUID, NODEV, NOEXEC, BIND, REC, SLAVE = 0x2, 0x4, 0x8, 0x1000, 0x4000, 0x80000
+# sys/inotify.h, sys/prctl.h, linux/if.h, signal(2)
 _IN_MOVED_FROM, _IN_DELETE, _IN_DELETE_SELF, _IN_MOVE_SELF, _IN_UNMOUNT = 0x40, 0x200, 0x400, 0x800, 0x2000
 _IN_CLOEXEC, _IN_NONBLOCK = 0x80000, 0x800
 _PR_SET_PDEATHSIG = 1
@@ -40,22 +38,6 @@ def _checked(result: int, what: str) -> int:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), what)
     return result
-
-
-def unshare(flags: int) -> None:
-    """Leave namespaces for new ones (unshare(2)); OSError: the kernel rejects it."""
-    _checked(_libc.unshare(flags), "unshare")
-
-
-def enter(namespace: int) -> None:
-    """Enter the namespace of a descriptor (setns(2)); OSError: the kernel rejects it."""
-    _checked(_libc.setns(namespace, 0), "setns")
-
-
-def mount(source: str | None, target: str, kind: str | None, flags: int, data: str = "") -> None:
-    """Mount something (mount(2)); OSError names the target."""
-    words = [None if one is None else os.fsencode(one) for one in (source, target, kind)]
-    _checked(_libc.mount(*words, ctypes.c_ulong(flags), data.encode()), f"mount on {target}")
 
 
 def end_of_folder(path: str) -> int:
