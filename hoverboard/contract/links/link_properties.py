@@ -1,0 +1,64 @@
+"""The properties of an emulated link, in netem's words: delay, jitter, loss, reorder, duplicate, rate. Pure.
+
+They are the same for a WAN and for an uplink, in a topology file, in Python and in the link element. The paper has no
+counterpart: its clusters have real links.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from hoverboard.contract.encapsulation import FABRIC_MTU
+
+# Queue before the rate, at each end of a link: 100 ms of its rate, and at least four of the largest frames of the fabric.
+QUEUE_SECONDS, QUEUE_LEAST_BYTES = 0.1, 4 * FABRIC_MTU
+
+
+@dataclass(frozen=True, slots=True)
+class LinkProperties:
+    """The properties of a link, each for either direction.
+
+    Attributes:
+        delay: seconds that each packet takes.
+        jitter: seconds; a packet's delay is evenly distributed over delay +- jitter. Packets stay in order.
+        loss: share of the packets that are lost, 0 to 1.
+        reorder: share of the packets that take no delay, and so overtake others, 0 to 1.
+        duplicate: share of the packets that arrive twice, 0 to 1.
+        rate: bits per second; None: no limit.
+        seed: of the random numbers. With one seed, packet number n of a link meets the same fate each time.
+    """
+
+    delay: float = 0.0
+    jitter: float = 0.0
+    loss: float = 0.0
+    reorder: float = 0.0
+    duplicate: float = 0.0
+    rate: int | None = None
+    seed: int = 1
+
+    def __bool__(self) -> bool:
+        """Whether the link has a property: without one it needs nothing to make it."""
+        return self.impairs or self.rate is not None
+
+    @property
+    def impairs(self) -> bool:
+        """Whether the link has more than a rate."""
+        return any((self.delay, self.jitter, self.loss, self.reorder, self.duplicate))
+
+    @property
+    def queue_seconds(self) -> float:
+        """Longest time that a packet waits for the rate; 0 without a rate. What would wait longer is dropped."""
+        if self.rate is None:
+            return 0.0
+        return max(QUEUE_SECONDS, QUEUE_LEAST_BYTES * 8 / self.rate)
+
+    def document(self) -> dict[str, Any]:
+        """The properties as plain data; `of_document` is the opposite."""
+        return asdict(self)
+
+    @classmethod
+    def of_document(cls, document: Mapping[str, Any]) -> LinkProperties:
+        """The properties of plain data; keys that it lacks have their defaults."""
+        return cls(**{field.name: document[field.name] for field in fields(cls) if field.name in document})
