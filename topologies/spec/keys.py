@@ -21,6 +21,7 @@ from topologies.spec.values import (
     Address6,
     Controller,
     Delay,
+    LinkRate,
     Model,
     Name,
     Prefix,
@@ -28,7 +29,7 @@ from topologies.spec.values import (
     Rate,
     Reserved,
     Seconds,
-    WanRate,
+    Share,
 )
 
 
@@ -70,13 +71,35 @@ class BatchKeys(_Keys):
         return self.egress, self.ingress
 
 
+class LinkKeys(_Keys):
+    """The properties of a link, each for either direction, in netem's words (docs/regions.md)."""
+
+    rate: LinkRate | None = Field(None, description="bits per second; default: no limit")
+    delay: Delay = Field(0.0, description="such as 10ms or 100us")
+    jitter: Delay = Field(0.0, description="the delay varies evenly by this much; at most `delay`")
+    loss: Share = Field(0.0, description="share of the packets that are lost, such as 0.1%")
+    reorder: Share = Field(0.0, description="share of the packets that take no delay, and so overtake others")
+    duplicate: Share = Field(0.0, description="share of the packets that arrive twice")
+    seed: Annotated[StrictInt, Field(ge=0, le=2**31 - 1)] = Field(
+        1, description="with one seed, the same packets of a link are lost each time"
+    )
+
+
+class UplinkKeys(LinkKeys):
+    """The link between a node and the fabric."""
+
+
+class WanKeys(LinkKeys):
+    """The link between two regions. Each region then has its own fabric."""
+
+
 class HostKeys(_Keys):
     """A VM host."""
 
     name: Name | None = Field(None, description="default: h1, h2, ...")
     dataplane: Dataplane | None = Field(None, description="default: the file's dataplane")
     batch: BatchKeys | None = Field(None, description="default: the file's batch")
-    rate: Reserved = Field(None, description="reserved: rate of the NIC")
+    uplink: UplinkKeys | None = Field(None, description="properties of the link to the fabric; default: none")
     region: Name | None = Field(None, description="default: hosts without a region share one")
     program: Program = Field(
         "ours",
@@ -102,19 +125,9 @@ class HoverboardKeys(_Keys):
         None, description="default: the file's dataplane, or the nearest one that can relay"
     )
     batch: BatchKeys | None = Field(None, description="default: the file's batch")
-    rate: Reserved = Field(None, description="reserved: rate of the NIC")
+    uplink: UplinkKeys | None = Field(None, description="properties of the link to the fabric; default: none")
     region: Name | None = Field(None, description="with `wan`: the region of the Hoverboard")
     capacity: CapacityKeys | None = Field(None, description="default: no limit")
-
-
-class WanKeys(_Keys):
-    """The link between two regions. Each region then has its own fabric."""
-
-    rate: WanRate | None = Field(None, description="bits per second in each direction; default: no limit")
-    delay: Delay = Field(
-        0.0,
-        description="in each direction, such as 10ms; none where the kernel has no netem (see `status`)",
-    )
 
 
 class VMKeys(_Keys):
@@ -202,24 +215,24 @@ class TopologyKeys(_Keys):
         Annotated[Annotated[StrictInt, Field(ge=1, le=MAX_HOSTS)], Tag("<count>")]
         | Annotated[Annotated[list[HostKeys], Field(min_length=1, max_length=MAX_HOSTS)], Tag("<list>")],
         Discriminator(_count_or_list),
-        FixedKey(),
+        FixedKey("fixed_hosts"),
     ] = Field(description="VM hosts: how many, or a list")
     hoverboards: Annotated[
         Annotated[Annotated[StrictInt, Field(ge=0, le=MAX_HOVERBOARDS)], Tag("<count>")]
         | Annotated[Annotated[list[HoverboardKeys], Field(max_length=MAX_HOVERBOARDS)], Tag("<list>")],
         Discriminator(_count_or_list),
-        FixedKey(),
+        FixedKey("fixed_hoverboards"),
     ] = Field(1, description="how many, or a list")
     model: Annotated[Model, FixedKey(step="use `hoverboard model set MODEL`")] = Field(
         DEFAULT_MODEL, description="name of a programming model, or FILE.py:Class, relative to this file"
     )
-    dataplane: Annotated[Dataplane, FixedKey("hosts")] = Field(
+    dataplane: Annotated[Dataplane, FixedKey("fixed_hosts")] = Field(
         "fastpath", description="dataplane generation of hosts and Hoverboards that do not name one"
     )
     scheduling: Annotated[Scheduling, FixedKey()] = Field(
         "adaptive", description="how engines of the fast path get a CPU (docs/dataplane.md)"
     )
-    batch: Annotated[BatchKeys, FixedKey("hosts")] = Field(
+    batch: Annotated[BatchKeys, FixedKey("fixed_hosts")] = Field(
         default_factory=BatchKeys, description="batch sizes of hosts and Hoverboards that do not give their own"
     )
     vm_priority: Annotated[StrictBool, FixedKey()] = Field(
@@ -238,7 +251,7 @@ class TopologyKeys(_Keys):
         default_factory=list, description="coprocessor stages, in the order for packets to the fabric"
     )
     networks: list[NetworkKeys] = Field(default_factory=list, description="virtual networks with their VMs")
-    wan: Annotated[WanKeys | None, FixedKey()] = Field(
+    wan: Annotated[WanKeys | None, FixedKey("joins_regions")] = Field(
         None, description="joins the fabrics of two regions; default: one fabric for all"
     )
 

@@ -30,9 +30,9 @@ class LinkCounters(TypedDict):
 class Link(TypedDict):
     """The properties of a link, and what makes them.
 
-    `by`: "netem" and "htb" of the kernel, or "element", ours; empty when no property is wanted. `why`: the reason of the
-    kernel for which the element does it. `missing`: properties that are wanted and not there, with the reason. Times
-    are in seconds, shares 0 to 1. `out` and `back` are there if the element makes the link: from the node to the
+    `by`: "netem" and "htb" of the kernel, or "element", ours; empty when no property is wanted. `why`: what the kernel
+    lacks, so that the element makes the link. `missing`: properties that are wanted and not there, with the reason.
+    Times are in seconds, shares 0 to 1. `out` and `back` are there if the element makes the link: from the node to the
     fabric (of a WAN: from the first region to the second), and back.
     """
 

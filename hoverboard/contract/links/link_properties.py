@@ -6,13 +6,11 @@ counterpart: its clusters have real links.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from dataclasses import dataclass
 
 from hoverboard.contract.encapsulation import FABRIC_MTU
 
-# Queue before the rate, at each end of a link: 100 ms of its rate, and at least four of the largest frames of the fabric.
+# Queue before the rate, at each end of a link: 100 ms of its rate, and at least four of the largest frames.
 QUEUE_SECONDS, QUEUE_LEAST_BYTES = 0.1, 4 * FABRIC_MTU
 
 
@@ -53,12 +51,3 @@ class LinkProperties:
         if self.rate is None:
             return 0.0
         return max(QUEUE_SECONDS, QUEUE_LEAST_BYTES * 8 / self.rate)
-
-    def document(self) -> dict[str, Any]:
-        """The properties as plain data; `of_document` is the opposite."""
-        return asdict(self)
-
-    @classmethod
-    def of_document(cls, document: Mapping[str, Any]) -> LinkProperties:
-        """The properties of plain data; keys that it lacks have their defaults."""
-        return cls(**{field.name: document[field.name] for field in fields(cls) if field.name in document})

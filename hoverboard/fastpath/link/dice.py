@@ -1,7 +1,8 @@
 """Random numbers that depend on a seed and on the number of a packet alone, so that a run can be repeated.
 
 SplitMix64's finalizer (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, 2014) of the seed, the
-number and the stream. Each decision about a packet has a stream of its own: more loss does not change what is reordered.
+number and the stream. Each decision about a packet has a stream of its own: more loss does not change what else
+happens.
 """
 
 from __future__ import annotations

@@ -58,10 +58,9 @@ def receive_packets(d: Direction, fd: int, out: int, now: int) -> int:
     follow(d)
     while count < BATCH:
         offset = room(d)
+        place = np.uintp(d.scratch.ctypes.data)
         if offset >= 0:
             place = np.uintp(d.arena.ctypes.data) + np.uintp(offset)
-        else:
-            place = np.uintp(d.scratch.ctypes.data)
         size = syscalls.read(np.int32(fd), place, np.uintp(FRAME_BYTES))
         if size <= VNET_BYTES:
             d.state[READABLE] = 0

@@ -31,9 +31,9 @@ DELAY, JITTER, LOSS, DUPLICATE, REORDER, RATE, QUEUE, SEED = range(8)
 VERSION = 8
 CHANCE_BITS = 53
 
-# state[]: FIRST, NEXT: counts of records taken out and put in. TAIL: offset in the arena for the next packet. NUMBER: of
-# the next packet. DUE: due time of the last packet (ns). TAKEN: the version of wanted[] in use. READABLE: the device may
-# have packets.
+# state[]: FIRST, NEXT: counts of records taken out and put in. TAIL: offset in the arena for the next packet. NUMBER:
+# of the next packet. DUE: due time of the last packet (ns). TAKEN: the version of wanted[] in use. READABLE: the device
+# may have packets.
 FIRST, NEXT, TAIL, NUMBER, DUE, TAKEN, READABLE = range(7)
 
 # counts[], in the order of `hoverboard.contract.links.link_documents.LinkCounters`.
@@ -42,7 +42,7 @@ COUNTERS = (
     "packets", "bytes", "sent", "lost", "duplicated", "reordered", "queue_drops", "memory_drops", "failed",
 )  # fmt: skip
 
-# records[]: OFFSET, LENGTH (with the virtio-net header) and WHEN it leaves (ns). Two copies of a packet share their bytes.
+# records[]: OFFSET, LENGTH (with the virtio-net header) and WHEN it leaves (ns). Two copies of a packet share bytes.
 OFFSET, LENGTH, WHEN = range(3)
 
 # thread[]: STOP: 1 ends the loop. EPOLL, TIMER: descriptors. ARMED: time for which the timer is set, 0: for none.

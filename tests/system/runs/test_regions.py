@@ -10,17 +10,18 @@ import pytest
 from experiments.tools import iperf
 from experiments.tools.iperf import IperfSpec
 from hoverboard.contract.document_schemas import check
+from hoverboard.contract.links.link_properties import LinkProperties
 from topologies.emulation.devices import entered
 from topologies.run.testbed import Testbed
 from topologies.spec import schema
-from topologies.spec.topology import FABRIC, WanSpec
+from topologies.spec.topology import FABRIC
 
 RATE = 20_000_000
 
 
 @pytest.fixture(scope="module")
 def bed(module_testbed: Callable[..., Testbed]) -> Testbed:
-    return module_testbed(replace(schema.load("two-regions"), wan=WanSpec(rate=RATE, delay=0.01)))
+    return module_testbed(replace(schema.load("two-regions"), wan=LinkProperties(rate=RATE, delay=0.01)))
 
 
 def _sent(bed: Testbed, device: str) -> int:
