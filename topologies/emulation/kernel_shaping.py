@@ -160,4 +160,6 @@ def _tc(pid: int, words: str) -> str:
         except (OSError, subprocess.TimeoutExpired) as error:
             return str(error)
     output = (done.stderr or done.stdout).strip().splitlines()
-    return "" if done.returncode == 0 else (output[0] if output else f"tc ended with exit code {done.returncode}")
+    if done.returncode == 0:
+        return ""
+    return output[0].removeprefix("Error: ") if output else f"tc ended with exit code {done.returncode}"

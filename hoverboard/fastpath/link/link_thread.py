@@ -123,7 +123,7 @@ class LinkThread:
 
 def load() -> None:
     """Compile or load the code of a link, without starting one."""
-    fds = [os.eventfd(0, os.EFD_CLOEXEC), os.eventfd(0, os.EFD_CLOEXEC)]
-    link = LinkThread(*fds, directions=(new_direction(2, 1 << 18), new_direction(2, 1 << 18)))
+    near, far = os.eventfd(0, os.EFD_CLOEXEC), os.eventfd(0, os.EFD_CLOEXEC)
+    link = LinkThread(near, far, (new_direction(2, 1 << 18), new_direction(2, 1 << 18)))
     link.run_once()
     link.close()

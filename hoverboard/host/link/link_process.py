@@ -37,7 +37,8 @@ class LinkProcess:
         for fd in fds.numbers:
             check_tap(f"link {name}", fd)
         self._end(name)
-        link = LinkThread(*fds.take())
+        near, far = fds.take()
+        link = LinkThread(near, far)
         link.set_properties(properties)
         self._links[name] = link
         link.start()
