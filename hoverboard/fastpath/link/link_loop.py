@@ -1,7 +1,7 @@
 """The loop of a link: reads packets from both devices, lets them wait, and sends each when it is due.
 
 A packet alone is sent on time by a timer. When packets come by the thousand, a wake-up for each would cost more than
-the packets: then the loop sleeps for NAP_NS between two looks, so packets leave at most that much too late.
+the packets: then the loop sleeps for a tenth of the delay between two looks (`link_memory.NAP`).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from hoverboard.fastpath.link.link_memory import (
     HANDLED,
     LENGTH,
     MEMORY_DROPS,
+    NAP,
     OFFSET,
     PASSES,
     READABLE,
@@ -36,7 +37,6 @@ from hoverboard.fastpath.link.link_memory import (
 )
 
 BATCH = 64  # packets that one direction reads before the other has its turn
-NAP_NS = 50_000
 WINDOW_NS = 1_000_000
 MANY = 16  # packets in a window, above which the loop naps; 16 a millisecond
 WAKE = 2  # data of the wake-up's and the timer's events; 0 and 1: the devices
@@ -114,10 +114,10 @@ def note_load(t: LinkThreadMemory, now: int, handled: int) -> None:
 
 
 @compiled
-def nap(t: LinkThreadMemory) -> None:
-    """Sleep for NAP_NS."""
+def nap(t: LinkThreadMemory, length: int) -> None:
+    """Sleep for `length` ns, less than a second."""
     t.clock[2] = 0
-    t.clock[3] = NAP_NS
+    t.clock[3] = length
     syscalls.clock_nanosleep(
         np.int32(syscalls.CLOCK_MONOTONIC), np.int32(0), np.uintp(t.clock.ctypes.data) + np.uintp(16), np.uintp(0)
     )
@@ -189,7 +189,7 @@ def serve_link(t: LinkThreadMemory, there: Direction, back: Direction, near: int
         if there.state[READABLE] or back.state[READABLE]:
             continue
         if t.thread[BUSY]:
-            nap(t)
+            nap(t, there.now[NAP])
             there.state[READABLE] = 1
             back.state[READABLE] = 1
             continue

@@ -26,10 +26,13 @@ EVENTS = 8  # that the thread takes at a time
 
 # wanted[]: the properties, as the control thread writes them; VERSION last, so that a change is taken as a whole.
 # Times in ns; LOSS, DUPLICATE and REORDER as thresholds for 53 random bits; RATE in bit/s, 0: no limit; QUEUE: the
-# longest wait for the rate, ns.
-DELAY, JITTER, LOSS, DUPLICATE, REORDER, RATE, QUEUE, SEED = range(8)
-VERSION = 8
+# longest wait for the rate, ns. NAP: how long the loop sleeps between two looks while many packets come, ns.
+DELAY, JITTER, LOSS, DUPLICATE, REORDER, RATE, QUEUE, SEED, NAP = range(9)
+VERSION = 9
 CHANCE_BITS = 53
+# A nap makes packets late by its own length at most: a tenth of the delay, within these limits (ns). At a Gbit/s of small
+# frames, 100 us cost 0.25 of a core and 50 us 0.32 (`benchmarks.link_element`).
+SHORTEST_NAP, LONGEST_NAP = 20_000, 100_000
 
 # state[]: FIRST, NEXT: counts of records taken out and put in. TAIL: offset in the arena for the next packet. NUMBER:
 # of the next packet. DUE: due time of the last packet (ns). TAKEN: the version of wanted[] in use. READABLE: the device
@@ -119,6 +122,7 @@ def set_properties(direction: Direction, properties: LinkProperties, seed: int) 
         (LOSS, chance(properties.loss)), (DUPLICATE, chance(properties.duplicate)),
         (REORDER, chance(properties.reorder)), (RATE, properties.rate or 0),
         (QUEUE, round(properties.queue_seconds * 1e9)), (SEED, seed),
+        (NAP, min(max(round(properties.delay * 1e8), SHORTEST_NAP), LONGEST_NAP)),
     ):  # fmt: skip
         wanted[word] = value
     wanted[VERSION] += 1

@@ -1,7 +1,7 @@
 """The process that serves the emulated links of a run: a thread for each link (`hoverboard.fastpath.link`).
 
-One process for all: a process per link took 27 MiB more for each, and moved no more packets (`benchmarks.link`). The
-run restarts it when it dies, and keeps the taps: packets wait in them meanwhile.
+One process for all: a process per link takes some 9 MiB more for each, and as much CPU time
+(`benchmarks.link_element`). The run restarts it when it dies, and keeps the taps: packets wait in them meanwhile.
 """
 
 from __future__ import annotations
