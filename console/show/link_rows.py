@@ -44,7 +44,7 @@ def link_rows(document: Link) -> list[tuple[str, str]]:
 
 def _counted(counters: LinkCounters) -> str:
     found = [f"{counters['packets']} packets", f"{counters['lost']} lost"]
-    found += [f"{counters[name]} {name}" for name in ("duplicated", "reordered") if counters[name]]  # type: ignore[literal-required]
+    found += [f"{counters[name]} {name}" for name in ("duplicated", "reordered") if counters[name]]
     found += [f"{counters[name]} dropped: {why}" for name, why in _DROPS if counters[name]]  # type: ignore[literal-required]
     return ", ".join(found)
 

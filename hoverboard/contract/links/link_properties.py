@@ -8,10 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hoverboard.contract.encapsulation import FABRIC_MTU
-
 # Queue before the rate, at each end of a link: 100 ms of its rate, and at least four of the largest frames.
-QUEUE_SECONDS, QUEUE_LEAST_BYTES = 0.1, 4 * FABRIC_MTU
+QUEUE_SECONDS, QUEUE_LEAST_BYTES = 0.1, 4 << 16
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,8 +30,8 @@ EVENTS = 8  # that the thread takes at a time
 DELAY, JITTER, LOSS, DUPLICATE, REORDER, RATE, QUEUE, SEED, NAP = range(9)
 VERSION = 9
 CHANCE_BITS = 53
-# A nap makes packets late by its own length at most: a tenth of the delay, within these limits (ns). At a Gbit/s of small
-# frames, 100 us cost 0.25 of a core and 50 us 0.32 (`benchmarks.link_element`).
+# A nap makes packets late by its own length at most: a tenth of the delay, within these limits (ns). With a Gbit/s of
+# small frames, naps of 100 us take 0.25 of a core and naps of 50 us 0.32 (`benchmarks.link_element`).
 SHORTEST_NAP, LONGEST_NAP = 20_000, 100_000
 
 # state[]: FIRST, NEXT: counts of records taken out and put in. TAIL: offset in the arena for the next packet. NUMBER:
