@@ -76,7 +76,11 @@ ROOMS = (
     Room("topologies.run", "topologies controllers hoverboard", pure="host_pairs"),
     Room("topologies.client", "topologies hoverboard"),
     Room("topologies.cluster", "topologies controllers hoverboard"),
-    Room("topologies.emulation", "topologies hoverboard", knows="mininet@mininet_classes pyroute2@devices pyroute2@link_devices"),
+    Room(
+        "topologies.emulation",
+        "topologies hoverboard",
+        knows="mininet@mininet_classes pyroute2@devices pyroute2@link_devices",
+    ),
     Room("topologies.guests", "topologies hoverboard"),
     Room("topologies.processes", "topologies hoverboard", knows="pyroute2@marks"),
     Room("topologies.namespaces", "topologies hoverboard"),

@@ -43,6 +43,9 @@ _CSUM, _TSO4, _TSO6, _USO4, _USO6 = 0x01, 0x02, 0x04, 0x20, 0x40
 VNET_HEADER_BYTES = 12  # struct virtio_net_hdr_mrg_rxbuf
 GUEST_OFFLOADS = (_CSUM | _TSO4 | _TSO6 | _USO4 | _USO6, _CSUM | _TSO4 | _TSO6)  # USO: Linux 6.2
 
+# linux/neighbour.h: an entry of the bridge that a port belongs to, which stays and does not age ("static")
+_NTF_MASTER, _NUD_NOARP = 0x04, 0x40
+
 BRIDGE_NAME = "fabric"
 GUEST_DEVICE = "eth0"
 UNDERLAY_PREFIX = 16  # prefix length of topology.UNDERLAY: all nodes are neighbours
@@ -327,7 +330,7 @@ def announce(route: IPRoute, toward: int, addresses: Iterable[IPv4Address]) -> N
     The addressing plan gives the port of each MAC: nothing is flooded, and no entry ages.
     """
     for address in addresses:
-        route.fdb("append", ifindex=toward, lladdr=underlay_mac(address), master=True, state=0x80)  # NUD_PERMANENT
+        route.fdb("append", ifindex=toward, lladdr=underlay_mac(address), flags=_NTF_MASTER, state=_NUD_NOARP)
 
 
 def set_up(pid: int, name: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -78,28 +79,27 @@ def test_packets_stay_in_order_while_many_come(joined: Joined) -> None:
 
 
 def test_a_packet_that_overtakes_comes_before_the_others(joined: Joined) -> None:
-    joined.link.set_properties(LinkProperties(delay=0.2, reorder=0.5, seed=3))
+    joined.link.set_properties(LinkProperties(delay=60, reorder=0.5, seed=3))
     joined.link.start()
     for number in range(20):
         joined.near.send(packet(number))
-    got = [joined.far.recv(200) for _ in range(20)]
-    assert sorted(got) == [packet(number) for number in range(20)]
-    early = joined.link.counters()[0]["reordered"]
-    assert 0 < early < 20
-    assert got[:early] == sorted(got[:early])
-    assert got[early:] == sorted(got[early:])
-    assert got != sorted(got)
+    until(lambda: joined.link.counters()[0]["packets"] == 20, TIMEOUT, "not all packets have arrived")
+    found = joined.link.counters()[0]
+    got = [joined.far.recv(200) for _ in range(found["reordered"])]
+    assert got == sorted(set(got))
+    assert 0 < len(got) == 20 - found["waiting"] < 20
+    assert got[-1] > packet(len(got) - 1)  # it is not the first ones that overtake
 
 
 def test_properties_change_while_packets_are_inside(joined: Joined) -> None:
-    joined.link.set_properties(LinkProperties(delay=0.1))
+    joined.link.set_properties(LinkProperties(delay=60))
     joined.link.start()
     joined.near.send(packet(1))
     until(lambda: joined.link.counters()[0]["waiting"] == 1, TIMEOUT, "the packet is not inside")
     joined.link.set_properties(LinkProperties(loss=1.0))
     joined.near.send(packet(2))
-    assert joined.far.recv(200) == packet(1)
     until(lambda: joined.link.counters()[0]["lost"] == 1, TIMEOUT, "the second packet is not lost")
+    assert joined.link.counters()[0]["waiting"] == 1
 
 
 def test_copies_arrive(joined: Joined) -> None:
@@ -125,9 +125,9 @@ def test_a_link_leaves_no_descriptor(joined: Joined) -> None:
     assert open_descriptors() == before
 
 
-def test_a_descriptor_that_cannot_be_polled_is_refused(tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_a_descriptor_that_cannot_be_polled_is_refused(tmp_path: Path) -> None:
     before = open_descriptors()
     file = os.open(tmp_path / "file", os.O_RDWR | os.O_CREAT)
-    with pytest.raises(OSError):
+    with pytest.raises(PermissionError):
         LinkThread(file, os.eventfd(0))
     assert open_descriptors() == before
