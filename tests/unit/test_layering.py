@@ -124,6 +124,7 @@ ROOMS = (
     Room("hoverboard", CONTRACT),
     Room("hoverboard.testing", HOST, knows="numpy"),
     Room("hoverboard.host", HOST),
+    Room("hoverboard.host.link", HOST),
     Room("hoverboard.host.generations", HOST, knows="numpy"),
     Room("hoverboard.host.telemetry", HOST, knows="numpy"),
     Room("hoverboard.host.checkpointing", HOST),
@@ -131,7 +132,6 @@ ROOMS = (
     Room("hoverboard.host.slowpath", HOST, knows="numpy"),
     Room("hoverboard.host.coprocessing", HOST, knows="numpy"),
     Room("hoverboard.host.control", HOST, knows="grpc"),
-    Room("hoverboard.host.link", HOST),
     Room("hoverboard.host.listeners", HOST, pure="all"),
     Room("hoverboard.fastpath", FAST),
     Room("hoverboard.fastpath.engine", FAST, knows="numba numpy"),
@@ -148,7 +148,9 @@ ROOMS = (
     Room("hoverboard.rpc", CONTRACT, knows="pydantic@parameters"),
     Room("hoverboard.contract.openflow", CONTRACT, pure="all"),
     Room("hoverboard.contract.checks", CONTRACT, pure="all"),
-    Room("hoverboard.contract", "", pure="all but models plugins public_names", knows="pydantic"),
+    Room(
+        "hoverboard.contract", "hoverboard.contract.links", pure="all but models plugins public_names", knows="pydantic"
+    ),
     Room("hoverboard.contract.links", "", pure="all"),
     Room("hoverboard.contract.wire", "", knows="grpc", many=True),
 )

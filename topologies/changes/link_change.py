@@ -41,6 +41,19 @@ def links_of(topology: Topology) -> dict[str, LinkProperties]:
     return found if topology.wan is None else {**found, WAN: topology.wan}
 
 
+def without_links(value: object) -> object:
+    """A value of a topology without the properties of its links, for a comparison of what cannot change.
+
+    Args:
+        value: the WAN, hosts or Hoverboards, or another attribute, which stays as it is.
+    """
+    if isinstance(value, LinkProperties):
+        return LinkProperties()
+    if isinstance(value, tuple):
+        return tuple(replace(one, uplink=LinkProperties()) if isinstance(one, ServerSpec) else one for one in value)
+    return value
+
+
 def with_link(topology: Topology, name: str, properties: LinkProperties) -> Topology:
     """The topology with other properties of one link.
 

@@ -16,7 +16,7 @@ from hoverboard.contract.entities import AnyEntity
 from hoverboard.contract.errors import HoverboardError, InputError, RunError
 from hoverboard.contract.links.link_properties import LinkProperties
 from hoverboard.safe_files import write_own_file
-from topologies.changes.link_change import link_difference, links_of, merged_links, with_link
+from topologies.changes.link_change import link_difference, links_of, merged_links, with_link, without_links
 from topologies.changes.offload_change import merged, offload_difference
 from topologies.emulation.ping import wait_answers
 from topologies.run.run import Run
@@ -81,7 +81,8 @@ def check_fixed_keys(given: Topology, running: Topology, wanted: Topology, sourc
     """
     for key, name, marker in fixed_keys():
         of = attrgetter(name)
-        if of(wanted) != of(given) and of(wanted) != of(running):
+        value = without_links(of(wanted))
+        if value not in (without_links(of(given)), without_links(of(running))):
             raise InputError(
                 f"`{key}` cannot change while the run is up", where=f"{source}: {key}", next_step=marker.step
             )

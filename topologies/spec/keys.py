@@ -43,7 +43,7 @@ def _text_or_keys(value: Any) -> str:
 
 @dataclass(frozen=True, slots=True)
 class FixedKey:
-    """Marks a key of the file that cannot change while the run is up.
+    """Marks a key of the file that cannot change while the run is up; properties of links below it may.
 
     Attributes:
         becomes: the attribute of `Topology` that holds its value, such as "offload.reports"; default: the key's name.
@@ -215,24 +215,24 @@ class TopologyKeys(_Keys):
         Annotated[Annotated[StrictInt, Field(ge=1, le=MAX_HOSTS)], Tag("<count>")]
         | Annotated[Annotated[list[HostKeys], Field(min_length=1, max_length=MAX_HOSTS)], Tag("<list>")],
         Discriminator(_count_or_list),
-        FixedKey("fixed_hosts"),
+        FixedKey(),
     ] = Field(description="VM hosts: how many, or a list")
     hoverboards: Annotated[
         Annotated[Annotated[StrictInt, Field(ge=0, le=MAX_HOVERBOARDS)], Tag("<count>")]
         | Annotated[Annotated[list[HoverboardKeys], Field(max_length=MAX_HOVERBOARDS)], Tag("<list>")],
         Discriminator(_count_or_list),
-        FixedKey("fixed_hoverboards"),
+        FixedKey(),
     ] = Field(1, description="how many, or a list")
     model: Annotated[Model, FixedKey(step="use `hoverboard model set MODEL`")] = Field(
         DEFAULT_MODEL, description="name of a programming model, or FILE.py:Class, relative to this file"
     )
-    dataplane: Annotated[Dataplane, FixedKey("fixed_hosts")] = Field(
+    dataplane: Annotated[Dataplane, FixedKey("hosts")] = Field(
         "fastpath", description="dataplane generation of hosts and Hoverboards that do not name one"
     )
     scheduling: Annotated[Scheduling, FixedKey()] = Field(
         "adaptive", description="how engines of the fast path get a CPU (docs/dataplane.md)"
     )
-    batch: Annotated[BatchKeys, FixedKey("fixed_hosts")] = Field(
+    batch: Annotated[BatchKeys, FixedKey("hosts")] = Field(
         default_factory=BatchKeys, description="batch sizes of hosts and Hoverboards that do not give their own"
     )
     vm_priority: Annotated[StrictBool, FixedKey()] = Field(
@@ -251,7 +251,7 @@ class TopologyKeys(_Keys):
         default_factory=list, description="coprocessor stages, in the order for packets to the fabric"
     )
     networks: list[NetworkKeys] = Field(default_factory=list, description="virtual networks with their VMs")
-    wan: Annotated[WanKeys | None, FixedKey("joins_regions")] = Field(
+    wan: Annotated[WanKeys | None, FixedKey()] = Field(
         None, description="joins the fabrics of two regions; default: one fabric for all"
     )
 

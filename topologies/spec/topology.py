@@ -263,21 +263,6 @@ class Topology:
         return {str(server.underlay_ip): server.region for server in servers if server.region is not None}
 
     @property
-    def fixed_hosts(self) -> tuple[ServerSpec, ...]:
-        """VM hosts without what may change while a run is up, for a comparison; so are `fixed_hoverboards`."""
-        return tuple(replace(server, uplink=LinkProperties()) for server in self.hosts)
-
-    @property
-    def fixed_hoverboards(self) -> tuple[ServerSpec, ...]:
-        """Hoverboards without their uplinks."""
-        return tuple(replace(server, uplink=LinkProperties()) for server in self.hoverboards)
-
-    @property
-    def joins_regions(self) -> bool:
-        """Whether a WAN link joins the fabrics of two regions."""
-        return self.wan is not None
-
-    @property
     def servers(self) -> tuple[ServerSpec, ...]:
         """VM hosts, then Hoverboards."""
         return self.hosts + self.hoverboards

@@ -183,7 +183,7 @@ def test_a_wan_joins_its_bridges_whatever_its_properties(monkeypatch: pytest.Mon
     assert not links.need_element
     links.set(WAN, DELAY)
     assert made.take() == [
-        ("unshape", "wan-east"), ("unshape", "wan-west"), ("shape", "wan-east", 2), ("shape", "wan-west", 3),
+        ("shape", "wan-east", 2), ("shape", "wan-west", 3),
     ]  # fmt: skip
     document = links.wan({})
     assert document is not None
