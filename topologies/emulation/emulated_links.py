@@ -10,8 +10,9 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from hoverboard.contract.errors import HoverboardError
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 WAN = "wan"  # name of the link between two regions; uplinks have the names of their nodes
 _PLAIN = Means("plain")
+_MOST_SEED = (1 << 30) - 1  # netem's is twice this, and one more, for the two directions: below 2**31
 _log = logging.getLogger(__name__)
 
 
@@ -62,6 +64,11 @@ class EmulatedLink:
     def port_bridge(self) -> str:
         """The bridge between an uplink's own device and `near`."""
         return self.near.bridge
+
+
+def seeded(name: str, properties: LinkProperties) -> LinkProperties:
+    """The properties with a seed of this link alone: links of one seed do not all lose the same packets."""
+    return replace(properties, seed=(zlib.crc32(name.encode()) ^ properties.seed) & _MOST_SEED)
 
 
 def uplink_ends(uplink: Uplink) -> tuple[End, End]:
@@ -133,7 +140,7 @@ class EmulatedLinks:
             link.means = means
             if link.there and means.kind == before.kind == "element":
                 if self._client is not None:
-                    self._client.change(name, properties)
+                    self._client.change(name, seeded(name, properties))
                 return
             if not link.there or "element" in (means.kind, before.kind):
                 self._remove(link)
@@ -174,13 +181,13 @@ class EmulatedLinks:
         missing: dict[str, None] = {}
         if link.means.kind == "kernel":
             for number, end in enumerate((link.near, link.far)):
-                seed = 2 * link.properties.seed + number
+                seed = 2 * seeded(link.name, link.properties).seed + number
                 missing |= dict.fromkeys(kernel_shaping.shape(self._pid, end.device, link.properties, seed))
         link.missing = tuple(missing)
 
     def _serve(self, link: EmulatedLink) -> None:
         if link.fds is not None and self._client is not None:
-            self._client.serve(link.name, *link.fds, link.properties)
+            self._client.serve(link.name, *link.fds, seeded(link.name, link.properties))
 
     def _close(self, link: EmulatedLink) -> None:
         """Close our descriptors of a link; the element stops to serve it."""

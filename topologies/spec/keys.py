@@ -72,7 +72,7 @@ class BatchKeys(_Keys):
 
 
 class LinkKeys(_Keys):
-    """The properties of a link, each for either direction, in netem's words (docs/regions.md)."""
+    """The properties of a link, each for either direction, in netem's words (docs/links.md)."""
 
     rate: LinkRate | None = Field(None, description="bits per second; default: no limit")
     delay: Delay = Field(0.0, description="such as 10ms or 100us")

@@ -13,13 +13,14 @@ from hoverboard.contract.errors import RunError
 from hoverboard.contract.links.link_properties import LinkProperties
 from tests.unit.hoverboard.rpc.conftest import more_than, open_descriptors
 from topologies.emulation import emulated_links
-from topologies.emulation.emulated_links import WAN, EmulatedLinks
+from topologies.emulation.emulated_links import WAN, EmulatedLinks, seeded
 from topologies.emulation.kernel_shaping import KernelShaping
 from topologies.emulation.link_devices import End
 from topologies.spec import schema
 from topologies.spec.topology import Topology
 
 DELAY, RATE = LinkProperties(delay=0.01), LinkProperties(rate=10**6)
+H1, ACROSS = (2 * seeded(name, DELAY).seed for name in ("h1", WAN))  # the seeds of their first directions
 REGIONS = "hosts: [{region: east}, {region: west}]\nhoverboards: 0\nmodel: preprogrammed\nwan: WORDS\n"
 
 
@@ -103,7 +104,7 @@ def test_an_uplink_gets_a_bridge_and_taps_which_the_element_serves(
     assert links.need_element
     links.serve(client)  # type: ignore[arg-type]
     assert made.take() == [
-        ("bridge", "up-h1"), ("taps", "in-h1", "on-h1"), ("move", "to-h1", "up-h1"), ("serve", "h1", DELAY),
+        ("bridge", "up-h1"), ("taps", "in-h1", "on-h1"), ("move", "to-h1", "up-h1"), ("serve", "h1", seeded("h1", DELAY)),
     ]  # fmt: skip
     links.close()
 
@@ -128,7 +129,7 @@ def test_properties_of_the_element_change_in_place(monkeypatch: pytest.MonkeyPat
     links.serve(client)  # type: ignore[arg-type]
     made.take()
     links.set("h1", LinkProperties(loss=0.5))
-    assert made.take() == [("change", "h1", LinkProperties(loss=0.5))]
+    assert made.take() == [("change", "h1", seeded("h1", LinkProperties(loss=0.5)))]
     links.close()
 
 
@@ -144,11 +145,16 @@ def test_a_link_goes_from_the_element_to_the_kernel_to_nothing_and_back(
     links.set("h1", RATE)
     assert made.take() == [
         ("move", "to-h1", "fabric"), ("end", "h1", None), ("remove", "in-h1"), ("bridge", "up-h1"),
-        ("veth", "in-h1", "on-h1"), ("move", "to-h1", "up-h1"), ("shape", "in-h1", 2), ("shape", "on-h1", 3),
+        ("veth", "in-h1", "on-h1"), ("move", "to-h1", "up-h1"), ("shape", "in-h1", H1), ("shape", "on-h1", H1 + 1),
     ]  # fmt: skip
     assert links.uplink("h1", {})["missing"] == ["seed: too old"]  # type: ignore[index]
     links.set("h1", LinkProperties(rate=5))
-    assert made.take() == [("unshape", "in-h1"), ("unshape", "on-h1"), ("shape", "in-h1", 2), ("shape", "on-h1", 3)]
+    assert made.take() == [
+        ("unshape", "in-h1"),
+        ("unshape", "on-h1"),
+        ("shape", "in-h1", H1),
+        ("shape", "on-h1", H1 + 1),
+    ]
     links.set("h1", LinkProperties())
     assert made.take() == [("unshape", "in-h1"), ("unshape", "on-h1")]
     links.set("h1", DELAY)
@@ -171,7 +177,7 @@ def test_an_element_that_restarts_serves_all_links_again(monkeypatch: pytest.Mon
     made.take()
     links.serve(Client(made))  # type: ignore[arg-type]
     assert made.take() == [
-        ("serve", WAN, LinkProperties(delay=0.01, loss=0.01)), ("serve", "h1", LinkProperties(delay=1)),
+        ("serve", WAN, seeded(WAN, LinkProperties(delay=0.01, loss=0.01))), ("serve", "h1", seeded("h1", LinkProperties(delay=1))),
     ]  # fmt: skip
     links.close()
 
@@ -183,9 +189,15 @@ def test_a_wan_joins_its_bridges_whatever_its_properties(monkeypatch: pytest.Mon
     assert not links.need_element
     links.set(WAN, DELAY)
     assert made.take() == [
-        ("shape", "wan-east", 2), ("shape", "wan-west", 3),
+        ("shape", "wan-east", ACROSS), ("shape", "wan-west", ACROSS + 1),
     ]  # fmt: skip
     document = links.wan({})
     assert document is not None
     assert (document["regions"], document["by"], document["delay_s"]) == (["east", "west"], ["netem"], 0.01)
     assert not links.needs_element(DELAY)
+
+
+def test_each_link_has_a_seed_of_its_own_within_what_netem_takes() -> None:
+    seeds = {seeded(name, LinkProperties(seed=seed)).seed for name in ("h1", "h2", WAN) for seed in (0, 1, 2**31 - 1)}
+    assert len(seeds) == 9
+    assert all(0 <= 2 * seed + 1 < 1 << 31 for seed in seeds)
