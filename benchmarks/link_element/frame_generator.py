@@ -46,11 +46,15 @@ class Generator:
             message.vectors, message.vector_count = ctypes.addressof(self._vector), 1
 
     def run(self, per_second: float, seconds: float) -> int:
-        """Send at an even rate; returns the number of frames that the socket took."""
+        """Send at an even rate; returns the number of frames that the socket took.
+
+        After a pause of this process, it sends at most MOST frames more than the rate.
+        """
         begin = time.perf_counter()
         sent = offered = 0
         while (passed := time.perf_counter() - begin) < seconds:
             wanted = min(int(passed * per_second) - offered, self.MOST)
+            offered = max(offered, int(passed * per_second) - self.MOST)
             if wanted > 0:
                 offered += wanted
                 sent += max(0, _libc.sendmmsg(self._sock.fileno(), self._messages, wanted, 0))

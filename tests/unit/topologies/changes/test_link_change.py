@@ -33,7 +33,8 @@ def topology(wan: str = "{delay: 1ms}", more: str = "") -> Topology:
 def test_values_are_those_of_a_file() -> None:
     wanted = LinkProperties(0.0001, 0.00005, 0.001, 0.25, 1.0, 10**9, 4)
     given: Any = {
-        "delay": "100us", "jitter": "50us", "loss": "0.1%", "reorder": "25%", "duplicate": "100%", "rate": "1gbit", "seed": 4,
+        "delay": "100us", "jitter": "50us", "loss": "0.1%", "reorder": "25%", "duplicate": "100%", "rate": "1gbit",
+        "seed": 4,
     }  # fmt: skip
     assert parse_link(given) == wanted
     assert parse_link({}) == LinkProperties()

@@ -104,7 +104,8 @@ def test_an_uplink_gets_a_bridge_and_taps_which_the_element_serves(
     assert links.need_element
     links.serve(client)  # type: ignore[arg-type]
     assert made.take() == [
-        ("bridge", "up-h1"), ("taps", "in-h1", "on-h1"), ("move", "to-h1", "up-h1"), ("serve", "h1", seeded("h1", DELAY)),
+        ("bridge", "up-h1"), ("taps", "in-h1", "on-h1"), ("move", "to-h1", "up-h1"),
+        ("serve", "h1", seeded("h1", DELAY)),
     ]  # fmt: skip
     links.close()
 
@@ -177,7 +178,8 @@ def test_an_element_that_restarts_serves_all_links_again(monkeypatch: pytest.Mon
     made.take()
     links.serve(Client(made))  # type: ignore[arg-type]
     assert made.take() == [
-        ("serve", WAN, seeded(WAN, LinkProperties(delay=0.01, loss=0.01))), ("serve", "h1", seeded("h1", LinkProperties(delay=1))),
+        ("serve", WAN, seeded(WAN, LinkProperties(delay=0.01, loss=0.01))),
+        ("serve", "h1", seeded("h1", LinkProperties(delay=1))),
     ]  # fmt: skip
     links.close()
 
