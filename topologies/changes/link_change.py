@@ -32,7 +32,7 @@ class LinkValues(TypedDict, total=False):
     reorder: str
     duplicate: str
     rate: str | None
-    seed: int
+    seed: int | None
 
 
 def links_of(topology: Topology) -> dict[str, LinkProperties]:

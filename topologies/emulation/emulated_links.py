@@ -68,7 +68,7 @@ class EmulatedLink:
 
 def seeded(name: str, properties: LinkProperties) -> LinkProperties:
     """The properties with a seed of this link alone: links of one seed do not all lose the same packets."""
-    return replace(properties, seed=(zlib.crc32(name.encode()) ^ properties.seed) & _MOST_SEED)
+    return replace(properties, seed=(zlib.crc32(name.encode()) ^ (properties.seed or 0)) & _MOST_SEED)
 
 
 def uplink_ends(uplink: Uplink) -> tuple[End, End]:
@@ -181,7 +181,8 @@ class EmulatedLinks:
         missing: dict[str, None] = {}
         if link.means.kind == "kernel":
             for number, end in enumerate((link.near, link.far)):
-                seed = 2 * seeded(link.name, link.properties).seed + number
+                given = seeded(link.name, link.properties).seed
+                seed = None if link.properties.seed is None or given is None else 2 * given + number
                 missing |= dict.fromkeys(kernel_shaping.shape(self._pid, end.device, link.properties, seed))
         link.missing = tuple(missing)
 

@@ -25,10 +25,14 @@ _ORDER = "rate 1000gbit"
 
 @dataclass(frozen=True, slots=True)
 class KernelShaping:
-    """What this kernel can: for each queueing discipline "" if it works, else the reason of the kernel."""
+    """What this kernel can: for each queueing discipline "" if it works, else the reason of the kernel.
+
+    `seed`: that of netem, which came with Linux 6.6.
+    """
 
     netem: str
     htb: str
+    seed: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +54,14 @@ def choose(properties: LinkProperties, kernel: KernelShaping) -> Means:
     """Who makes a link with these properties: the kernel if it can make all of them."""
     if not properties:
         return Means("plain")
-    for discipline, wanted in (("netem", properties.impairs), ("htb", properties.rate is not None)):
-        reason: str = getattr(kernel, discipline)
+    needs = {
+        "netem": (properties.impairs, kernel.netem),
+        "htb": (properties.rate is not None, kernel.htb),
+        "a seed of netem": (properties.seed is not None and properties.leaves_to_chance, kernel.seed),
+    }
+    for what, (wanted, reason) in needs.items():
         if wanted and reason:
-            return Means("element", (ELEMENT,), f"{discipline}: {reason}")
+            return Means("element", (ELEMENT,), f"{what}: {reason}")
     return Means("kernel", tuple(disciplines(properties)))
 
 
@@ -64,23 +72,26 @@ def disciplines(properties: LinkProperties) -> list[str]:
 
 def probe(fabric_pid: int) -> KernelShaping:
     """Try the queueing disciplines on the loopback of the fabric's namespace."""
-    netem = _tc(fabric_pid, "qdisc add dev lo root netem delay 1ms")
-    if not netem:
-        _tc(fabric_pid, "qdisc del dev lo root")
+    found = []
+    for words in ("delay 1ms", "delay 1ms seed 1"):
+        found.append(_tc(fabric_pid, f"qdisc add dev lo root netem {words}"))
+        if not found[-1]:
+            _tc(fabric_pid, "qdisc del dev lo root")
+    netem, seed = found
     htb = _tc(fabric_pid, "qdisc add dev lo root handle 1: htb") or _tc(
         fabric_pid, "class add dev lo parent 1: classid 1:1 htb rate 10mbit"
     )
     _tc(fabric_pid, "qdisc del dev lo root")
-    return KernelShaping(netem, htb)
+    return KernelShaping(netem, htb, seed)
 
 
-def commands(device: str, properties: LinkProperties, seed: int) -> list[str]:
+def commands(device: str, properties: LinkProperties, seed: int | None) -> list[str]:
     """The arguments of `tc` for what `device` sends; a new device has no discipline yet.
 
     Args:
         device: name of the device.
         properties: of the link.
-        seed: of this direction; -1: none, for a kernel whose netem takes no seed.
+        seed: of this direction; None: any.
     """
     made, parent = [], "root"
     if properties.rate is not None:
@@ -99,8 +110,8 @@ def commands(device: str, properties: LinkProperties, seed: int) -> list[str]:
     return made
 
 
-def netem_words(properties: LinkProperties, seed: int) -> str:
-    """The words of `tc qdisc .. netem`; seed -1: without one."""
+def netem_words(properties: LinkProperties, seed: int | None) -> str:
+    """The words of `tc qdisc .. netem`."""
     words = [f"limit {_limit(properties)}"]
     if properties.delay:
         words.append(f"delay {round(properties.delay * 1e6)}us")
@@ -111,7 +122,7 @@ def netem_words(properties: LinkProperties, seed: int) -> str:
             words.append(f"{name} {share_text(getattr(properties, name))}")
     if properties.jitter and not properties.reorder:
         words.append(_ORDER)
-    if seed >= 0:
+    if seed is not None and properties.leaves_to_chance:
         words.append(f"seed {seed}")
     return " ".join(words)
 
@@ -125,7 +136,7 @@ def _limit(properties: LinkProperties) -> int:
     return max(4, math.ceil(inside / devices.PLAIN_MTU))
 
 
-def shape(pid: int, device: str, properties: LinkProperties, seed: int) -> list[str]:
+def shape(pid: int, device: str, properties: LinkProperties, seed: int | None) -> list[str]:
     """Shape what `device` sends, which has no discipline yet; return what this kernel lacks, with its reason.
 
     Args:
@@ -137,11 +148,8 @@ def shape(pid: int, device: str, properties: LinkProperties, seed: int) -> list[
     missing: dict[str, str] = {}
     for command in commands(device, properties, seed):
         reason = _tc(pid, command)
-        if reason and " seed " in command:  # Linux 6.6
-            unseeded = _tc(pid, command.partition(" seed ")[0])
-            missing["delay and chance" if unseeded else "seed"] = unseeded or reason
-        elif reason:
-            missing["rate"] = reason
+        if reason:
+            missing["delay and chance" if " netem " in command else "rate"] = reason
     return [f"{what}: {reason}" for what, reason in missing.items()]
 
 

@@ -80,8 +80,8 @@ class LinkKeys(_Keys):
     loss: Share = Field(0.0, description="share of the packets that are lost, such as 0.1%")
     reorder: Share = Field(0.0, description="share of the packets that take no delay, and so overtake others")
     duplicate: Share = Field(0.0, description="share of the packets that arrive twice")
-    seed: Annotated[StrictInt, Field(ge=0, le=2**31 - 1)] = Field(
-        1, description="with one seed, the same packets of a link are lost each time"
+    seed: Annotated[StrictInt, Field(ge=0, le=2**31 - 1)] | None = Field(
+        None, description="with one seed, the same packets of a link are lost each time; default: any"
     )
 
 

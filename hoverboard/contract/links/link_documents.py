@@ -42,7 +42,7 @@ class Link(TypedDict):
     reorder: float
     duplicate: float
     rate_bps: int | None
-    seed: int
+    seed: int | None
     by: list[str]
     missing: list[str]
     why: NotRequired[str]

@@ -23,7 +23,7 @@ class LinkProperties:
         reorder: share of the packets that take no delay, and so overtake others, 0 to 1.
         duplicate: share of the packets that arrive twice, 0 to 1.
         rate: bits per second; None: no limit.
-        seed: of the random numbers. With one seed, packet number n of a link meets the same fate each time.
+        seed: of the random numbers: packet number n of a link then meets the same fate each time; None: any numbers.
     """
 
     delay: float = 0.0
@@ -32,7 +32,7 @@ class LinkProperties:
     reorder: float = 0.0
     duplicate: float = 0.0
     rate: int | None = None
-    seed: int = 1
+    seed: int | None = None
 
     def __bool__(self) -> bool:
         """Whether the link has a property: without one it needs nothing to make it."""
@@ -42,6 +42,11 @@ class LinkProperties:
     def impairs(self) -> bool:
         """Whether the link has more than a rate."""
         return any((self.delay, self.jitter, self.loss, self.reorder, self.duplicate))
+
+    @property
+    def leaves_to_chance(self) -> bool:
+        """Whether random numbers decide about packets."""
+        return any((self.jitter, self.loss, self.reorder, self.duplicate))
 
     @property
     def queue_seconds(self) -> float:

@@ -90,7 +90,7 @@ class LinkThread:
     def set_properties(self, properties: LinkProperties) -> None:
         """Set the properties of both directions; packets that are inside leave as they would have."""
         for number, direction in enumerate(self._directions):
-            set_properties(direction, properties, 2 * properties.seed + number)
+            set_properties(direction, properties, 2 * (properties.seed or 0) + number)
 
     def counters(self) -> tuple[dict[str, int], dict[str, int]]:
         """The counters of the direction from `near` to `far`, and of the other one."""

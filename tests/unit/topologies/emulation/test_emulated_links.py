@@ -20,7 +20,6 @@ from topologies.spec import schema
 from topologies.spec.topology import Topology
 
 DELAY, RATE = LinkProperties(delay=0.01), LinkProperties(rate=10**6)
-H1, ACROSS = (2 * seeded(name, DELAY).seed for name in ("h1", WAN))  # the seeds of their first directions
 REGIONS = "hosts: [{region: east}, {region: west}]\nhoverboards: 0\nmodel: preprogrammed\nwan: WORDS\n"
 
 
@@ -35,7 +34,7 @@ class Made:
         monkeypatch.setattr(devices, "make_pair", self._pair)
         monkeypatch.setattr(devices, "remove_pair", lambda pid, near, far: self.calls.append(("remove", near.device)))
         shaping = emulated_links.kernel_shaping
-        monkeypatch.setattr(shaping, "probe", lambda pid: KernelShaping(netem, ""))
+        monkeypatch.setattr(shaping, "probe", lambda pid: KernelShaping(netem, "", netem))
         monkeypatch.setattr(shaping, "shape", self._shape)
         monkeypatch.setattr(shaping, "unshape", lambda pid, device: self.calls.append(("unshape", device)))
 
@@ -46,7 +45,7 @@ class Made:
         self.calls.append(("taps" if taps else "veth", near.device, far.device))
         return (os.eventfd(0), os.eventfd(0)) if taps else None
 
-    def _shape(self, pid: int, device: str, properties: LinkProperties, seed: int) -> list[str]:
+    def _shape(self, pid: int, device: str, properties: LinkProperties, seed: int | None) -> list[str]:
         self.calls.append(("shape", device, seed))
         return ["seed: too old"]
 
@@ -146,15 +145,15 @@ def test_a_link_goes_from_the_element_to_the_kernel_to_nothing_and_back(
     links.set("h1", RATE)
     assert made.take() == [
         ("move", "to-h1", "fabric"), ("end", "h1", None), ("remove", "in-h1"), ("bridge", "up-h1"),
-        ("veth", "in-h1", "on-h1"), ("move", "to-h1", "up-h1"), ("shape", "in-h1", H1), ("shape", "on-h1", H1 + 1),
+        ("veth", "in-h1", "on-h1"), ("move", "to-h1", "up-h1"), ("shape", "in-h1", None), ("shape", "on-h1", None),
     ]  # fmt: skip
     assert links.uplink("h1", {})["missing"] == ["seed: too old"]  # type: ignore[index]
     links.set("h1", LinkProperties(rate=5))
     assert made.take() == [
         ("unshape", "in-h1"),
         ("unshape", "on-h1"),
-        ("shape", "in-h1", H1),
-        ("shape", "on-h1", H1 + 1),
+        ("shape", "in-h1", None),
+        ("shape", "on-h1", None),
     ]
     links.set("h1", LinkProperties())
     assert made.take() == [("unshape", "in-h1"), ("unshape", "on-h1")]
@@ -191,7 +190,7 @@ def test_a_wan_joins_its_bridges_whatever_its_properties(monkeypatch: pytest.Mon
     assert not links.need_element
     links.set(WAN, DELAY)
     assert made.take() == [
-        ("shape", "wan-east", ACROSS), ("shape", "wan-west", ACROSS + 1),
+        ("shape", "wan-east", None), ("shape", "wan-west", None),
     ]  # fmt: skip
     document = links.wan({})
     assert document is not None
@@ -202,4 +201,13 @@ def test_a_wan_joins_its_bridges_whatever_its_properties(monkeypatch: pytest.Mon
 def test_each_link_has_a_seed_of_its_own_within_what_netem_takes() -> None:
     seeds = {seeded(name, LinkProperties(seed=seed)).seed for name in ("h1", "h2", WAN) for seed in (0, 1, 2**31 - 1)}
     assert len(seeds) == 9
-    assert all(0 <= 2 * seed + 1 < 1 << 31 for seed in seeds)
+    assert all(seed is not None and 0 <= 2 * seed + 1 < 1 << 31 for seed in seeds)
+
+
+def test_the_kernel_gets_a_seed_for_each_direction(monkeypatch: pytest.MonkeyPatch, plain: Topology) -> None:
+    made, wanted = Made(monkeypatch, netem=""), LinkProperties(loss=0.1, seed=5)
+    links, _ = of(plain, made)
+    links.add(uplink(wanted))
+    seed = seeded("h1", wanted).seed
+    assert seed is not None
+    assert made.take()[-2:] == [("shape", "in-h1", 2 * seed), ("shape", "on-h1", 2 * seed + 1)]

@@ -8,8 +8,9 @@ from hoverboard.contract.links.link_properties import LinkProperties
 from topologies.emulation import kernel_shaping
 from topologies.emulation.kernel_shaping import KernelShaping, Means, choose, commands, shape
 
-ALL, NONE = KernelShaping("", ""), KernelShaping("no netem", "no htb")
-WITHOUT_NETEM, WITHOUT_HTB = KernelShaping("no netem", ""), KernelShaping("", "no htb")
+ALL, NONE = KernelShaping("", "", ""), KernelShaping("no netem", "no htb", "no netem")
+WITHOUT_NETEM, WITHOUT_HTB = KernelShaping("no netem", "", "no netem"), KernelShaping("", "no htb", "")
+WITHOUT_SEED = KernelShaping("", "", "no seed")
 DELAY, RATE = LinkProperties(delay=0.01), LinkProperties(rate=10**6)
 BOTH = LinkProperties(delay=0.01, rate=10**6)
 
@@ -27,6 +28,10 @@ BOTH = LinkProperties(delay=0.01, rate=10**6)
         (DELAY, WITHOUT_HTB, Means("kernel", ("netem",))),
         (RATE, WITHOUT_HTB, Means("element", ("element",), "htb: no htb")),
         (BOTH, WITHOUT_HTB, Means("element", ("element",), "htb: no htb")),
+        (LinkProperties(loss=0.1), WITHOUT_SEED, Means("kernel", ("netem",))),
+        (LinkProperties(delay=0.1, seed=4), WITHOUT_SEED, Means("kernel", ("netem",))),
+        (LinkProperties(loss=0.1, seed=4), ALL, Means("kernel", ("netem",))),
+        (LinkProperties(loss=0.1, seed=4), WITHOUT_SEED, Means("element", ("element",), "a seed of netem: no seed")),
     ],
 )
 def test_the_kernel_makes_what_it_can(properties: LinkProperties, kernel: KernelShaping, means: Means) -> None:
@@ -50,7 +55,7 @@ def test_all_words_go_to_netem_under_the_rate() -> None:
 
 
 def test_jitter_alone_does_not_reorder() -> None:
-    (command,) = commands("d", LinkProperties(delay=0.01, jitter=0.002), -1)
+    (command,) = commands("d", LinkProperties(delay=0.01, jitter=0.002), None)
     assert command == ("qdisc add dev d root handle 20: netem limit 12000 delay 10000us 2000us rate 1000gbit")
 
 
@@ -69,10 +74,8 @@ class Tc:
         return ""
 
 
-def test_a_kernel_without_seeds_delays_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    tc = Tc(monkeypatch, " seed ")
-    assert shape(1, "d", DELAY, 5) == ["seed: not here"]
-    assert tc.done == ["qdisc add dev d root handle 20: netem limit 10000 delay 10000us"]
+def test_a_delay_alone_needs_no_seed() -> None:
+    assert commands("d", DELAY, 5) == ["qdisc add dev d root handle 20: netem limit 10000 delay 10000us"]
 
 
 def test_what_the_kernel_refuses_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,6 +86,6 @@ def test_what_the_kernel_refuses_is_named(monkeypatch: pytest.MonkeyPatch) -> No
 def test_the_probe_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     tc = Tc(monkeypatch)
     assert kernel_shaping.probe(1) == ALL
-    assert [words.split()[1] for words in tc.done] == ["add", "del", "add", "add", "del"]
+    assert [words.split()[1] for words in tc.done] == ["add", "del", "add", "del", "add", "add", "del"]
     Tc(monkeypatch, "netem", "htb")
-    assert kernel_shaping.probe(1) == KernelShaping("not here", "not here")
+    assert kernel_shaping.probe(1) == KernelShaping("not here", "not here", "not here")
