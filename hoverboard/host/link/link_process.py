@@ -1,6 +1,6 @@
 """The process that serves the emulated links of a run: a thread for each link (`hoverboard.fastpath.link`).
 
-One process for all: a process per link takes some 9 MiB more for each, and as much CPU time
+One process for all: a process per link takes 6 to 9 MiB more for each, and as much CPU time
 (`benchmarks.link_element`). The run restarts it when it dies, and keeps the taps: packets wait in them meanwhile.
 """
 
