@@ -26,7 +26,7 @@ def words(properties: Mapping[str, Any]) -> str:
 
 
 def link_rows(document: Link) -> list[tuple[str, str]]:
-    """What and value: the properties for each direction, who makes them, what is missing, and what was lost."""
+    """Rows of a link: its properties for each direction, who makes them, what is missing, and what was lost."""
     properties = {
         "loss": document["loss"], "reorder": document["reorder"], "duplicate": document["duplicate"],
         "delay": document["delay_s"], "jitter": document["jitter_s"], "rate": document["rate_bps"],

@@ -213,7 +213,7 @@ class EmulatedLinks:
     # -- status -----------------------------------------------------------------------------------
 
     def served(self) -> Mapping[str, ServedLink]:
-        """What the element says of its links; empty if there is none, or it does not answer."""
+        """The links that the element serves; empty if there is none, or it does not answer."""
         if self._client is None:
             return {}
         try:

@@ -25,7 +25,7 @@ _ORDER = "rate 1000gbit"
 
 @dataclass(frozen=True, slots=True)
 class KernelShaping:
-    """What this kernel can: for each queueing discipline "" if it works, else the reason of the kernel.
+    """The abilities of this kernel: for each queueing discipline "" if it works, else the reason of the kernel.
 
     `seed`: that of netem, which came with Linux 6.6.
     """
@@ -37,7 +37,7 @@ class KernelShaping:
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """Who makes a link.
+    """The maker of a link.
 
     Attributes:
         kind: "plain": it needs nothing; "kernel"; or "element".
@@ -51,7 +51,7 @@ class Means:
 
 
 def choose(properties: LinkProperties, kernel: KernelShaping) -> Means:
-    """Who makes a link with these properties: the kernel if it can make all of them."""
+    """The maker of a link with these properties: the kernel if it can make all of them."""
     if not properties:
         return Means("plain")
     needs = {

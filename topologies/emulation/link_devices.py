@@ -33,7 +33,7 @@ def make_pair(fabric_pid: int, near: End, far: End, *, taps: bool) -> tuple[int,
         fabric_pid: a process in the fabric's namespace.
         near: one end; its bridge exists.
         far: the other end.
-        taps: make two taps, whose packets somebody has to carry; else a veth pair.
+        taps: make two taps, whose packets the link element carries; else a veth pair.
     """
     fds: list[int] = []
     with devices.netlink(fabric_pid) as route:

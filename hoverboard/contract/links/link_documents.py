@@ -8,7 +8,7 @@ from typing_extensions import TypedDict
 
 
 class LinkCounters(TypedDict):
-    """What the link element did in one direction.
+    """The counters of the link element for one direction.
 
     `packets` and `bytes` have arrived, `sent` have left (a duplicate counts). `lost`, `duplicated` and `reordered` met
     that fate by chance. `queue_drops` would have waited too long for the rate, `memory_drops` found no memory, and
@@ -32,8 +32,8 @@ class Link(TypedDict):
 
     `by`: "netem" and "htb" of the kernel, or "element", ours; empty when no property is wanted. `why`: what the kernel
     lacks, so that the element makes the link. `missing`: properties that are wanted and not there, with the reason.
-    Times are in seconds, shares 0 to 1. `out` and `back` are there if the element makes the link: from the node to the
-    fabric (of a WAN: from the first region to the second), and back.
+    Times are in seconds, shares 0 to 1. `out` and `back` are there if the element makes the link. `out` leads
+    from the node to the fabric, or from the first region of a WAN to the second.
     """
 
     delay_s: float
