@@ -1,7 +1,7 @@
 """The queue of packets with due times: first in, first out, in a ring of bytes.
 
 A packet is one piece of the arena, so that one system call reads or writes it. The ring begins again at offset 0 as
-soon as there is room, and not at the end of the arena: so a link with few packets inside uses few pages.
+soon as there is room. It does not wait for the end of the arena, so a link with few packets inside uses few pages.
 """
 
 from __future__ import annotations

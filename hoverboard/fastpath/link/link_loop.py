@@ -1,7 +1,7 @@
 """The loop of a link: reads packets from both devices, lets them wait, and sends each when it is due.
 
 A packet alone is sent on time by a timer. When packets come by the thousand, a wake-up for each would cost more than
-the packets: then the loop sleeps for a tenth of the delay between two looks (`link_memory.NAP`).
+the packets. Then the loop sleeps for a tenth of the delay between two looks (`link_memory.NAP`).
 """
 
 from __future__ import annotations
