@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pydantic import BaseModel
 
 from hoverboard.contract.generations import NAMES, Dataplane, facts
-from topologies.spec.keys import TopologyKeys, models_in
+from topologies.spec.keys import LinkKeys, TopologyKeys, models_in
 
 ENGINES: tuple[Dataplane, ...] = tuple(name for name in NAMES if facts(name).carrier == "engines")
 
@@ -62,9 +62,11 @@ NOTED = {
 ELSEWHERE = {
     "name", "hosts.name", "hoverboards.name", "networks.name", "networks.vms.name", "networks.firewall.rules.name",
     "networks.load_balancers.name", "networks.routes.name",  # names
-    "hosts.rate", "hoverboards.rate", "networks.vms.external_ip",  # reserved: refused on every generation
+    "networks.vms.external_ip",  # reserved: refused on every generation
     "hosts.program", "hosts.controller",  # tests/system/control_plane/test_external_controller.py
-    "hosts.region", "hoverboards.region", "wan.rate", "wan.delay",  # tests/system/runs/test_regions.py
+    "hosts.region", "hoverboards.region",  # tests/system/runs/test_regions.py
+    *(f"{link}.{word}" for link in ("wan", "hosts.uplink", "hoverboards.uplink") for word in LinkKeys.model_fields),
+    # tests/system/runs/test_links.py
     "hoverboards.capacity.pps", "hoverboards.capacity.bps",  # test_hoverboard_capacity.py
     "model", "offload_threshold", "report_interval", "offload_policy.policy", "offload_policy.keep",
     "offload_policy.min_lifetime", "offload_policy.idle_expiry", "offload_policy.budget", "offload_policy.reports",

@@ -40,8 +40,8 @@ _FEATURES: dict[str, tuple[bool, str, str]] = {
     ),
     "veth": (True, "no links between VMs, hosts and fabric: nothing can be brought up", "veth"),
     "bridge": (True, "no fabric between the hosts: nothing can be brought up", "bridge"),
-    "netem": (False, "link delay and loss are not available on this kernel", "netem"),
-    "htb": (False, "link rates cannot be limited", "htb"),
+    "netem": (False, "a process of each run makes delay and loss of links instead (docs/links.md)", "netem"),
+    "htb": (False, "a process of each run limits the rates of links instead (docs/links.md)", "htb"),
     "af-xdp": (False, "nothing: the fast path uses taps", "AF_XDP"),
     "vxlan": (False, "the kernel's own overlay cannot be measured for comparison", "vxlan"),
 }

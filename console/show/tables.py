@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from console.plain_text import plain, unfiltered
+from console.show.link_rows import link_rows
 from hoverboard.contract.errors import counted
 
 if TYPE_CHECKING:
@@ -100,7 +101,13 @@ def status(document: documents.Status) -> list[Table]:
     if document.get("control", {}).get("processes"):
         made.append(control(document["control"]))
     if document.get("wan"):
-        made.append(wan(document["wan"]))
+        between = " and ".join(document["wan"]["regions"])
+        made.append(table(f"WAN between {between}", ("what", "value"), link_rows(document["wan"])))
+    made += [
+        table(f"uplink of {server['name']}", ("what", "value"), link_rows(server["uplink"]))
+        for server in hosts
+        if "uplink" in server
+    ]
     if document.get("control", {}).get("planes"):
         made.append(planes(document["control"]["planes"]))
     made.append(counters(document["counters"]))
@@ -158,15 +165,6 @@ def _mastership(controller: documents.Controller | None) -> tuple[object, object
     if controller is None:
         return "", "-", "-"
     return "master" if controller["master"] else "", or_dash(controller["term"]), or_dash(controller["switches"])
-
-
-def wan(document: documents.Wan) -> Table:
-    """The link between two regions, and which of its properties this kernel lacks."""
-    rate, delay = document["rate_bps"], document["delay_s"]
-    rows = [("rate", "no limit" if rate is None else f"{rate / 1e6:g} Mbit/s each way")]
-    rows.append(("delay", "none" if delay is None else f"{delay * 1000:g} ms one way"))
-    rows += [("missing", what) for what in document["missing"]]
-    return table(f"WAN between {' and '.join(document['regions'])}", ("what", "value"), rows)
 
 
 def planes(rows: Iterable[documents.Plane]) -> Table:

@@ -9,6 +9,7 @@ import typer
 
 from console import runs, unprivileged
 from console.show.json_output import print_json
+from console.show.link_rows import link_lines
 from console.show.notices import show_warnings
 from console.show.offload import offload_lines
 from console.verbs.options import Json, Run
@@ -25,7 +26,7 @@ def apply(
     run: Run = None,
     as_json: Json = False,
 ) -> None:
-    """Change a run to match FILE: VMs, networks, firewalls, load balancers, routes, rates and the offload policy."""
+    """Change a run to match FILE: VMs, networks, firewalls, load balancers, routes, rates, links and offload policy."""
     from topologies.client.run_client import RunClient
     from topologies.spec import schema
 
@@ -82,6 +83,7 @@ def _plan_lines(plan: Applied) -> Iterator[str]:
     for entity in plan["removed"]:
         yield f"- {entity['type']} {entity['name']}"
     yield from offload_lines(plan["offload"])
+    yield from link_lines(plan["links"])
     vms = plan["vms"]
     if vms["build"]:
         places = (f"{vm['name']} on {vm['host']}" for vm in vms["build"])

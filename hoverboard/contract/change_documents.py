@@ -174,7 +174,8 @@ class VMChanges(TypedDict):
 class Applied(Plan):
     """`hoverboard apply`; `applied` is False for --dry-run, and if nothing changes.
 
-    `offload`: old and new values of the offload policy. `warnings`: names in the file without a match.
+    `offload`: old and new values of the offload policy. `links`: old and new properties of each link that
+    changes, "wan" or the uplink of a node. `warnings`: names in the file without a match.
     """
 
     run: str
@@ -182,4 +183,5 @@ class Applied(Plan):
     warnings: list[Warned]
     vms: VMChanges
     offload: dict[str, FromTo]
+    links: dict[str, FromTo]
     seconds: float

@@ -20,6 +20,7 @@ from hoverboard.contract import change_documents as changes
 from hoverboard.contract import documents
 from hoverboard.contract import experiment_documents as experiments
 from hoverboard.contract import node_documents as nodes
+from hoverboard.contract.links import link_documents as links
 
 SCHEMAS = Path(__file__).parent / "schemas"
 # by verb, its words joined by "-"
@@ -53,7 +54,7 @@ DOCUMENTS: dict[str, Any] = {
 @cache
 def adapter(kind: Any) -> TypeAdapter[Any]:
     """The validator of a type: every key is required, has the type's type, and no other key is allowed."""
-    for module in (documents, nodes, changes, experiments):
+    for module in (documents, nodes, changes, experiments, links):
         for one in vars(module).values():
             if is_typeddict(one):
                 one.__pydantic_config__ = ConfigDict(extra="forbid")

@@ -12,6 +12,8 @@ from typing import Literal, NotRequired
 # pydantic cannot read typing's own TypedDict before Python 3.12.
 from typing_extensions import TypedDict
 
+from hoverboard.contract.links.link_documents import Link, Wan
+
 
 class Warned(TypedDict):
     """A name in a topology that matches nothing, or a key without an effect: place, reason, next step."""
@@ -45,7 +47,10 @@ class DroppedBy(TypedDict):
 
 
 class Server(TypedDict):
-    """A VM host or a Hoverboard in `status`; `vms`: hosts only; `error`: if it does not answer."""
+    """A VM host or a Hoverboard in `status`; `vms`: hosts only; `error`: if it does not answer.
+
+    `uplink`: its link to the fabric, if that has properties.
+    """
 
     name: str
     dataplane: str
@@ -55,6 +60,7 @@ class Server(TypedDict):
     vms: NotRequired[list[str]]
     program: NotRequired[str]
     controller: NotRequired[str]
+    uplink: NotRequired[Link]
 
 
 class ExternalProgram(TypedDict, total=False):
@@ -280,16 +286,6 @@ class Control(PlaneStatus, ControlFacts):
 
     state: str
     error: NotRequired[str]
-
-
-class Wan(TypedDict):
-    """The link between two regions: its properties, the queueing disciplines that make them, and missing ones."""
-
-    regions: list[str]
-    rate_bps: int | None
-    delay_s: float | None
-    by: list[str]
-    missing: list[str]
 
 
 class WanStatus(TypedDict):

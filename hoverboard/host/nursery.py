@@ -24,6 +24,7 @@ from hoverboard.host import process
 from hoverboard.host.control.host_client import COMPILING, HostConfig
 from hoverboard.host.generations import pre_vm_process, shared_engines
 from hoverboard.host.generations.pre import VMM_SOCKET
+from hoverboard.host.link import link_process
 from hoverboard.rpc.answering import Methods
 from hoverboard.rpc.connection import Service
 from hoverboard.rpc.server import Server
@@ -65,6 +66,7 @@ class Nursery:
             "spawn": self._spawn,
             "spawn_engines": self._spawn_engines,
             "spawn_vmm": self._spawn_vmm,
+            "spawn_links": self._spawn_links,
             "release": self._release,
         }
         self._server = Server(
@@ -98,6 +100,13 @@ class Nursery:
             shared_engines.serve(Path(path), "compacting")
 
         return self._fork("engines' process", run)
+
+    def _spawn_links(self, path: str, log: str) -> int:
+        def run() -> None:
+            _write_to(log)
+            link_process.serve(Path(path))
+
+        return self._fork("link element", run)
 
     def _spawn_vmm(self, node_dir: str, vm: str, netns_pid: int) -> int:
         def run() -> None:

@@ -42,6 +42,7 @@ ROOMS = (
     Room("benchmarks", ALL, knows="cryptography numpy rich", many=True),
     Room("benchmarks.datapath", ALL, knows="pyroute2 rich"),
     Room("benchmarks.ports", ALL, knows="numba numpy pyroute2 rich"),
+    Room("benchmarks.link_element", ALL, pure="link_bars"),
     Room("benchmarks.harness", ALL, pure="bars statistics", knows="rich"),
     # --- console: what a person types and looks at
     Room("console", "console experiments topologies hoverboard", knows="typer"),
@@ -76,7 +77,11 @@ ROOMS = (
     Room("topologies.run", "topologies controllers hoverboard", pure="host_pairs"),
     Room("topologies.client", "topologies hoverboard"),
     Room("topologies.cluster", "topologies controllers hoverboard"),
-    Room("topologies.emulation", "topologies hoverboard", knows="mininet@mininet_classes pyroute2@devices"),
+    Room(
+        "topologies.emulation",
+        "topologies hoverboard",
+        knows="mininet@mininet_classes pyroute2@devices pyroute2@link_devices",
+    ),
     Room("topologies.guests", "topologies hoverboard"),
     Room("topologies.processes", "topologies hoverboard", knows="pyroute2@marks"),
     Room("topologies.rootless", "topologies hoverboard"),
@@ -121,6 +126,7 @@ ROOMS = (
     Room("hoverboard", f"hoverboard.mapped_users {CONTRACT}"),
     Room("hoverboard.testing", HOST, knows="numpy"),
     Room("hoverboard.host", HOST),
+    Room("hoverboard.host.link", HOST),
     Room("hoverboard.host.generations", HOST, knows="numpy"),
     Room("hoverboard.host.telemetry", HOST, knows="numpy"),
     Room("hoverboard.host.checkpointing", HOST),
@@ -132,6 +138,7 @@ ROOMS = (
     Room("hoverboard.fastpath", FAST),
     Room("hoverboard.fastpath.engine", FAST, knows="numba numpy"),
     Room("hoverboard.fastpath.elements", FAST, knows="numpy", many=True),
+    Room("hoverboard.fastpath.link", FAST, pure="dice due_queue impair", knows="numpy"),
     Room("hoverboard.fastpath.packets", FAST, pure="all", knows="numpy"),
     Room("hoverboard.fastpath.memory", FAST, knows="numpy"),
     Room(
@@ -148,7 +155,10 @@ ROOMS = (
     Room("hoverboard.rpc", CONTRACT, knows="pydantic@parameters"),
     Room("hoverboard.contract.openflow", CONTRACT, pure="all"),
     Room("hoverboard.contract.checks", CONTRACT, pure="all"),
-    Room("hoverboard.contract", "", pure="all but models plugins public_names", knows="pydantic"),
+    Room(
+        "hoverboard.contract", "hoverboard.contract.links", pure="all but models plugins public_names", knows="pydantic"
+    ),
+    Room("hoverboard.contract.links", "", pure="all"),
     Room("hoverboard.contract.wire", "", knows="grpc", many=True),
 )
 

@@ -63,7 +63,7 @@ def test_a_room_without_a_row_and_a_row_without_a_room_are_found(bare: Tree) -> 
         ("hoverboard.fastpath.engine.x", "from ...vswitch import ovs", "may import only"),
         ("hoverboard.coprocessor.x", "import hoverboard.vswitch.ovs as o", "may import only"),
         ("hoverboard.contract.x", "from hoverboard.host.control import agent_session", "stands above"),
-        ("hoverboard.contract.x", "from hoverboard.contract.wire import fabric_pb2", "nothing of ours"),
+        ("hoverboard.contract.links.x", "from hoverboard.contract.wire import fabric_pb2", "nothing of ours"),
         ("topologies.spec.x", "def late():\n    from console import cli", "stands above"),
         ("topologies.spec.x", "if TYPE_CHECKING:\n    import experiments.figures", "stands above"),
         ("topologies.spec.x", "importlib.import_module('console.cli')", "stands above"),

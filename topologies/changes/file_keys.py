@@ -9,7 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 from hoverboard.contract.entities import FirewallRule, LoadBalancer, Route
+from hoverboard.contract.links.link_properties import LinkProperties
 from topologies.spec.topology import NetworkSpec, ServerSpec, Topology, VMSpec
+from topologies.spec.values import share_text
 
 _KINDS = (("load_balancers", LoadBalancer), ("routes", Route))
 
@@ -37,7 +39,7 @@ def file_keys(topology: Topology) -> dict[str, Any]:
         "networks": [_network(network) for network in topology.networks],
     }  # fmt: skip
     if wan is not None:
-        keys["wan"] = _without_none(rate=_rate(wan.rate), delay=wan.delay)
+        keys["wan"] = link_keys(wan)
     return keys
 
 
@@ -46,12 +48,20 @@ def _server(server: ServerSpec) -> dict[str, Any]:
         name=server.name, dataplane=server.dataplane, region=server.region,
         batch={"egress": server.batch[0], "ingress": server.batch[1]},
     )  # fmt: skip
+    if server.uplink != LinkProperties():
+        keys["uplink"] = link_keys(server.uplink)
     if server.controller is not None:
         keys |= {"program": "external", "controller": server.controller}
     pps, bps = server.capacity
     if pps is not None or bps is not None:
         keys["capacity"] = _without_none(pps=pps, bps=_rate(bps))
     return keys
+
+
+def link_keys(link: LinkProperties) -> dict[str, Any]:
+    """The keys of a link."""
+    keys = _without_none(rate=_rate(link.rate), delay=link.delay, jitter=link.jitter, seed=link.seed)
+    return keys | {name: share_text(getattr(link, name)) for name in ("loss", "reorder", "duplicate")}
 
 
 def _network(network: NetworkSpec) -> dict[str, Any]:

@@ -43,6 +43,9 @@ _CSUM, _TSO4, _TSO6, _USO4, _USO6 = 0x01, 0x02, 0x04, 0x20, 0x40
 VNET_HEADER_BYTES = 12  # struct virtio_net_hdr_mrg_rxbuf
 GUEST_OFFLOADS = (_CSUM | _TSO4 | _TSO6 | _USO4 | _USO6, _CSUM | _TSO4 | _TSO6)  # USO: Linux 6.2
 
+# linux/neighbour.h: an entry of the bridge that a port belongs to, which stays and does not age ("static")
+_NTF_MASTER, _NUD_NOARP = 0x04, 0x40
+
 BRIDGE_NAME = "fabric"
 GUEST_DEVICE = "eth0"
 UNDERLAY_PREFIX = 16  # prefix length of topology.UNDERLAY: all nodes are neighbours
@@ -59,7 +62,8 @@ def netlink(pid: int) -> Iterator[IPRoute]:
         yield route
 
 
-def _index(route: IPRoute, name: str) -> int:
+def index(route: IPRoute, name: str) -> int:
+    """The index of a device; MachineError: it is gone."""
     found = route.link_lookup(ifname=name)
     if not found:
         raise MachineError(f"device {name} is gone", next_step="take the run down, then start it with `hoverboard up`")
@@ -147,9 +151,9 @@ def loopback_up(pid: int) -> None:
         route.link("set", index=1, state="up")
 
 
-def _deepen(route: IPRoute, tap: str) -> None:
+def deepen(route: IPRoute, tap: str) -> None:
     """Set the queue length of a tap: unlike a real NIC, it drops packets when its queue is full."""
-    route.link("set", index=_index(route, tap), txqlen=TAP_RING)
+    route.link("set", index=index(route, tap), txqlen=TAP_RING)
 
 
 def make_guest_tap(
@@ -175,7 +179,7 @@ def make_guest_tap(
         _prepare_guest_ipv6(ip6)
         fd = open_tap(GUEST_DEVICE, GUEST_OFFLOADS if offloads else (0,))
         try:
-            _deepen(route, GUEST_DEVICE)
+            deepen(route, GUEST_DEVICE)
             _configure_guest(route, mac, ip, gateway, ip6)
         except BaseException:
             os.close(fd)
@@ -208,11 +212,11 @@ def _veth(route: IPRoute, name: str, peer_pid: int, peer: str, peer_mtu: int) ->
 
 
 def _configure_guest(route: IPRoute, mac: str, ip: IPv4Address, gateway: IPv4Address, ip6: IPv6Address | None) -> None:
-    index = _index(route, GUEST_DEVICE)
+    nic = index(route, GUEST_DEVICE)
     # On a current kernel gso_max_size up to 64 KiB sets gso_ipv4_max_size as well.
     route.link("set", index=1, state="up")
-    route.link("set", index=index, address=mac, mtu=GUEST_MTU, gso_max_size=GUEST_GSO_MAX, state="up")
-    requests = GuestRequests.of(index, mac, ip, gateway, ip6)
+    route.link("set", index=nic, address=mac, mtu=GUEST_MTU, gso_max_size=GUEST_GSO_MAX, state="up")
+    requests = GuestRequests.of(nic, mac, ip, gateway, ip6)
     for code in send([one for one in requests if one]):
         if code:
             raise MachineError(
@@ -253,30 +257,13 @@ def make_fabric(fabric_pid: int, bridges: Sequence[str] = (BRIDGE_NAME,)) -> Non
         route.link("set", index=1, state="up")
         for bridge in bridges:
             route.link("add", ifname=bridge, kind="bridge", br_mcast_snooping=0)
-            route.link("set", index=_index(route, bridge), mtu=FABRIC_MTU, state="up")
+            route.link("set", index=index(route, bridge), mtu=FABRIC_MTU, state="up")
         filtering = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
         if filtering.exists():
             filtering.write_text("0")
 
 
-def join_fabrics(fabric_pid: int, ends: Sequence[tuple[str, str]]) -> None:
-    """Join two bridges of the fabric with a veth pair.
-
-    Args:
-        fabric_pid: a process in the fabric's namespace.
-        ends: for each of the two, (bridge, name of the port on it).
-    """
-    (_, one), (_, other) = ends
-    with netlink(fabric_pid) as route:
-        route.link("add", ifname=one, kind="veth", peer={"ifname": other})
-        for bridge, port in ends:
-            master = _index(route, bridge)
-            route.link("set", index=_index(route, port), mtu=FABRIC_MTU, master=master, state="up")
-
-
-def make_uplink_tap(
-    fabric_pid: int, port: str, address: IPv4Address, bridge: str = BRIDGE_NAME, wan_ports: Sequence[str] = ()
-) -> int:
+def make_uplink_tap(fabric_pid: int, port: str, address: IPv4Address, bridge: str = BRIDGE_NAME) -> int:
     """Make the uplink of a fast-path node: a tap on the fabric; return its descriptor, the node's NIC.
 
     Args:
@@ -284,14 +271,13 @@ def make_uplink_tap(
         port: name of the tap.
         address: underlay address of the node.
         bridge: the fabric's bridge that gets the tap.
-        wan_ports: WAN ports of other bridges, which lead to `bridge`.
     """
     with netlink(fabric_pid) as route:
         # No offloads: the kernel segments and checksums what this descriptor reads.
         fd = open_tap(port, (0,))
         try:
-            _deepen(route, port)
-            _plug(route, port, FABRIC_MTU, address, bridge, wan_ports)
+            deepen(route, port)
+            _plug(route, port, FABRIC_MTU, address, bridge)
         except BaseException:
             os.close(fd)
             raise
@@ -306,7 +292,6 @@ def make_uplink_veth(
     address: IPv4Address,
     own: IPv4Address | None = None,
     bridge: str = BRIDGE_NAME,
-    wan_ports: Sequence[str] = (),
 ) -> None:
     """Make an uplink that is a veth pair between the fabric and `device` in the node's namespace.
 
@@ -318,34 +303,40 @@ def make_uplink_veth(
         address: underlay address of the node.
         own: underlay address for `device`; None: the bridge that `device` joins has the address.
         bridge: the fabric's bridge that gets `port`.
-        wan_ports: WAN ports of other bridges, which lead to `bridge`.
     """
     with netlink(fabric_pid) as route:
         _veth(route, port, server_pid, device, PLAIN_MTU)
-        _plug(route, port, PLAIN_MTU, address, bridge, wan_ports)
+        _plug(route, port, PLAIN_MTU, address, bridge)
     with netlink(server_pid) as route:
-        index = _index(route, device)
+        uplink = index(route, device)
         if own is None:
             # The address belongs to the bridge: only the bridge may answer ARP for it, with its own MAC.
             Path(f"/proc/sys/net/ipv4/conf/{device}/arp_ignore").write_text("1")
         else:
-            route.link("set", index=index, address=underlay_mac(own))
-            route.addr("add", index=index, address=str(own), prefixlen=UNDERLAY_PREFIX)
-        route.link("set", index=index, state="up")
+            route.link("set", index=uplink, address=underlay_mac(own))
+            route.addr("add", index=uplink, address=str(own), prefixlen=UNDERLAY_PREFIX)
+        route.link("set", index=uplink, state="up")
 
 
-def _plug(route: IPRoute, port: str, mtu: int, address: IPv4Address, bridge: str, wan_ports: Sequence[str]) -> None:
-    index = _index(route, port)
-    route.link("set", index=index, mtu=mtu, master=_index(route, bridge), state="up")
-    # The addressing plan gives the port of each MAC: nothing is flooded, and no entry ages.
-    for toward in (index, *(_index(route, wan_port) for wan_port in wan_ports)):
-        route.fdb("append", ifindex=toward, lladdr=underlay_mac(address), master=True, state=0x80)  # NUD_PERMANENT
+def _plug(route: IPRoute, port: str, mtu: int, address: IPv4Address, bridge: str) -> None:
+    own = index(route, port)
+    route.link("set", index=own, mtu=mtu, master=index(route, bridge), state="up")
+    announce(route, own, [address])
+
+
+def announce(route: IPRoute, toward: int, addresses: Iterable[IPv4Address]) -> None:
+    """Tell a bridge that nodes with these underlay addresses are behind its port `toward`.
+
+    The addressing plan gives the port of each MAC: nothing is flooded, and no entry ages.
+    """
+    for address in addresses:
+        route.fdb("append", ifindex=toward, lladdr=underlay_mac(address), flags=_NTF_MASTER, state=_NUD_NOARP)
 
 
 def set_up(pid: int, name: str) -> None:
     """Set device `name` in the namespace of `pid` up."""
     with netlink(pid) as route:
-        route.link("set", index=_index(route, name), state="up")
+        route.link("set", index=index(route, name), state="up")
 
 
 def delete(pid: int, name: str) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from hoverboard.contract.errors import HoverboardError, InputError
 from topologies.emulation import devices, wan
+from topologies.emulation.emulated_links import EmulatedLinks
 from topologies.emulation.links import Uplink, VirtualNIC
 from topologies.emulation.nodes import (
     Fabric,
@@ -39,7 +40,7 @@ class EmulatedNetwork:
         uplinks: by name of the node.
         files: the names that nodes know.
         agent: gives VMs their addresses again when their links come back; None before there is a fabric.
-        wan: the link between the fabrics of two regions; None: one fabric.
+        links: the links that can have properties; None before there is a fabric.
     """
 
     def __init__(self, directory: RunDirectory, launcher: Launcher, datapath_type: str) -> None:
@@ -51,7 +52,7 @@ class EmulatedNetwork:
         self.uplinks: dict[str, Uplink] = {}
         self.files = GuestFiles(directory.guests)
         self.agent: GuestAgent | None = None
-        self.wan: wan.Wan | None = None
+        self.links: EmulatedLinks | None = None
         self._segments: dict[str | None, wan.Segment] = {}
 
     def make_nodes(self, topology: Topology, workers: ThreadPool, clock: PhaseClock) -> None:
@@ -63,7 +64,9 @@ class EmulatedNetwork:
             def make(spec: ServerSpec | VMSpec | None) -> None:
                 if spec is None:
                     fabric = Fabric(self._launcher)
-                    self.wan = wan.make(fabric.pid, topology)
+                    bridges = {segment.bridge for segment in wan.segments(topology).values()}
+                    devices.make_fabric(fabric.pid, sorted(bridges))
+                    self.links = EmulatedLinks(fabric.pid, topology)
                     self.nodes[FABRIC] = fabric
                     self.files.give(fabric.pid, FABRIC, None)
                 else:
@@ -103,9 +106,10 @@ class EmulatedNetwork:
         server, fabric = self.server(spec.name), self.nodes[FABRIC]
         assert isinstance(fabric, Fabric)
         devices.loopback_up(server.pid)
-        own = self._segments[spec.region]
-        wan_ports = [other.wan for other in self._segments.values() if other.wan is not None and other is not own]
-        self.uplinks[spec.name] = Uplink(server, fabric, bridge=own.bridge, wan_ports=wan_ports)
+        assert self.links is not None
+        uplink = Uplink(server, fabric, bridge=self._segments[spec.region].bridge)
+        self.uplinks[spec.name] = uplink
+        self.links.add(uplink)
 
     def make_nic(self, spec: VMSpec) -> VirtualNIC:
         """Make the NIC of one VM; it is not plugged into its host process yet."""
@@ -203,6 +207,8 @@ class EmulatedNetwork:
         if self.agent is not None:
             self.agent.close()
             self.agent = None
+        if self.links is not None:
+            self.links.close()
         for server in self.servers():
             server.client.close()
         for link in (*self.nics.values(), *self.uplinks.values()):

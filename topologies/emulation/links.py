@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Sequence
 from typing import Any
 
 from hoverboard.contract.encapsulation import underlay_mac
@@ -167,7 +166,6 @@ class Uplink(_PlainLink):
 
     Args:
         bridge: the bridge of the fabric that it joins.
-        wan_ports: WAN ports of other bridges, which lead to `bridge`.
     """
 
     def __init__(
@@ -175,23 +173,20 @@ class Uplink(_PlainLink):
         node1: Server,
         node2: Fabric,
         bridge: str = devices.BRIDGE_NAME,
-        wan_ports: Sequence[str] = (),
         **_params: Any,
     ) -> None:
-        self.server, self.fabric = node1, node2
+        self.server, self.fabric, self.bridge = node1, node2, bridge
         self.fd: int | None = None
         # A device name has at most 15 characters; longer node names get a number.
         number = next(_port_numbers)
         self.port = f"to-{node1.name}" if len(node1.name) <= 12 else f"to-{number}"
         address = node1.spec.underlay_ip
         if node1.uplink_device is None:
-            self.fd = devices.make_uplink_tap(node2.pid, self.port, address, bridge, wan_ports)
+            self.fd = devices.make_uplink_tap(node2.pid, self.port, address, bridge)
             end: Intf = Ring("uplink", node=node1, link=self, moveIntfFn=_ignore_move)
         else:
             own = address if facts(node1.spec.dataplane).addressed else None
-            devices.make_uplink_veth(
-                node2.pid, self.port, node1.pid, node1.uplink_device, address, own, bridge, wan_ports
-            )
+            devices.make_uplink_veth(node2.pid, self.port, node1.pid, node1.uplink_device, address, own, bridge)
             end = Device(node1.uplink_device, node=node1, link=self, moveIntfFn=_ignore_move)
         end.mac, end.ip = underlay_mac(address), str(address)
         self._register(end, Device(self.port, node=node2, link=self, moveIntfFn=_ignore_move))

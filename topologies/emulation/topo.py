@@ -80,7 +80,7 @@ class ClusterTopo(Topo):
             dataplane: its generation.
             program: "external" for a host that an OpenFlow controller of your own programs (docs/external.md).
             controller: address of that controller: tcp:HOST:PORT or unix:/PATH.
-            keys: other keys of a host in a topology file: region, batch.
+            keys: other keys of a host in a topology file: region, batch, uplink.
         """
         return self._server(name, VMHost, dataplane=dataplane, program=program, controller=controller, **keys)
 
@@ -90,7 +90,7 @@ class ClusterTopo(Topo):
         Args:
             name: of the node.
             dataplane: its generation.
-            keys: other keys of a Hoverboard in a topology file: region, batch, capacity.
+            keys: other keys of a Hoverboard in a topology file: region, batch, capacity, uplink.
         """
         return self._server(name, HoverboardNode, dataplane=dataplane, **keys)
 

@@ -26,7 +26,7 @@ _LONGEST_SOCKET = "ovsdb-server.4194304.ctl"  # of a node; a pid is at most 4194
 # All that a run makes in its directory; the lock of conf.db is made by ovsdb-tool.
 _ENTRIES = {
     "ledger.jsonl", "closing", "lock", "holder.sock", "topology.yaml", "logs", "control", "secret", "nursery.sock",
-    "engines.sock", "nodes", "guests", "conf.db", ".conf.db.~lock~",
+    "engines.sock", "links.sock", "nodes", "guests", "conf.db", ".conf.db.~lock~",
 }  # fmt: skip
 
 
@@ -209,6 +209,11 @@ class RunDirectory:
     def engines(self) -> Path:
         """The Unix socket of the process that runs all engines, with scheduling compacting."""
         return self.path / "engines.sock"
+
+    @property
+    def links(self) -> Path:
+        """The Unix socket of the link element."""
+        return self.path / "links.sock"
 
     @property
     def guests(self) -> Path:

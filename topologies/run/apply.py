@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING
 
 from hoverboard.contract.entities import AnyEntity
 from hoverboard.contract.errors import HoverboardError, InputError, RunError
+from hoverboard.contract.links.link_properties import LinkProperties
 from hoverboard.safe_files import write_own_file
+from topologies.changes.link_change import link_difference, links_of, merged_links, with_link, without_links
 from topologies.changes.offload_change import merged, offload_difference
 from topologies.emulation.ping import wait_answers
 from topologies.run.run import Run
@@ -79,7 +81,8 @@ def check_fixed_keys(given: Topology, running: Topology, wanted: Topology, sourc
     """
     for key, name, marker in fixed_keys():
         of = attrgetter(name)
-        if of(wanted) != of(given) and of(wanted) != of(running):
+        value = without_links(of(wanted))
+        if value not in (without_links(of(given)), without_links(of(running))):
             raise InputError(
                 f"`{key}` cannot change while the run is up", where=f"{source}: {key}", next_step=marker.step
             )
@@ -139,14 +142,15 @@ def apply(run: Run, given: Topology, wanted: Topology, source: str, *, dry_run: 
         begun = time.monotonic()
         check_fixed_keys(given, run.topology, wanted, source)
         target = merged(replace(run.topology, networks=wanted.networks, text=wanted.text), given, wanted)
+        target = merged_links(target, given, wanted)
         check_keep(target.offload.keep, target.offload_threshold)
         check_enforced(target)
         todo = difference(run.topology, target)
         plan = run.cluster.plan(todo.upsert, todo.remove)
-        offload = offload_difference(run.topology, target)
+        offload, links = offload_difference(run.topology, target), link_difference(run.topology, target)
         done: Applied = {
             "run": run.name, "applied": False, "warnings": [notice.document() for notice in wanted.notices], **plan,
-            "vms": todo.vms(), "offload": offload, "seconds": 0.0,
+            "vms": todo.vms(), "offload": offload, "links": links, "seconds": 0.0,
         }  # fmt: skip
         if not dry_run and offload:
             # First: a policy that cannot be made is rejected before anything else has changed.
@@ -154,12 +158,33 @@ def apply(run: Run, given: Topology, wanted: Topology, source: str, *, dry_run: 
             run.replace_topology(
                 lambda now: replace(now, offload_threshold=target.offload_threshold, offload=target.offload)
             )
+        if not dry_run:
+            for name in links:
+                set_link(run, name, links_of(target)[name])
         if not dry_run and todo:
             done["version"] = run.cluster.change(todo.upsert, todo.remove, plan)
             _realize(run, target, todo)
-        done["applied"] = not dry_run and bool(todo or offload)
+        done["applied"] = not dry_run and bool(todo or offload or links)
         done["seconds"] = round(time.monotonic() - begun, 3)
         return done
+
+
+def set_link(run: Run, name: str, properties: LinkProperties) -> None:
+    """Set the properties of one link of a run.
+
+    Args:
+        run: the run.
+        name: "wan", or the name of a node, for its uplink.
+        properties: the new properties.
+
+    Raises:
+        InputError: there is no such link.
+        RunError: the link element does not answer.
+    """
+    with run.changing():
+        wanted = with_link(run.topology, name, properties)
+        run.set_link(name, properties)
+        run.replace_topology(lambda _: wanted)
 
 
 def _realize(run: Run, target: Topology, todo: Difference) -> None:

@@ -1,4 +1,4 @@
-"""Starts host processes: the nursery forks them with compiled code; each is in the ledger before it runs.
+"""Starts host processes and the link element: the nursery forks them; each is in the ledger before it runs.
 
 The nursery (`hoverboard.host.nursery`) is one warm process per run. A forked child waits until it is recorded.
 """
@@ -20,6 +20,7 @@ from typing import Any, Literal
 from hoverboard.contract.errors import RunError
 from hoverboard.contract.generations import facts
 from hoverboard.host.control.host_client import COMPILED_CODE, COMPILING, HostClient, HostConfig, NurseryClient
+from hoverboard.host.link.link_client import LinkClient
 from topologies.emulation.nodes import Server
 from topologies.processes.deadlines import wait_for, wait_sockets
 from topologies.processes.failed_logs import last_lines
@@ -59,6 +60,8 @@ class HostProcesses:
 
     Attributes:
         engines: with scheduling "compacting", the process that runs the engines of all hosts; else None.
+        links: the link element; None while no link needs it.
+        link_client: the client of the link element.
     """
 
     def __init__(
@@ -79,6 +82,8 @@ class HostProcesses:
         self._nursery: subprocess.Popen[bytes] | None = None
         self._configs: dict[str, HostConfig] = {}
         self.engines: Process | None = None
+        self.links: Process | None = None
+        self.link_client = LinkClient(directory.links)
 
     def start_nursery(self) -> None:
         """Start the nursery; `wait_nursery` waits until it is warm."""
@@ -256,6 +261,14 @@ class HostProcesses:
         self.engines = self._fork(what, "engines", lambda: self._client.spawn_engines(path, log))
         self._wait(what, path, self.engines, log)
 
+    def start_links(self) -> None:
+        """Start the link element, also in place of one that died; it does not serve any link yet."""
+        path, log, what = self._directory.links, self._directory.logs / "links.log", "link element"
+        self.link_client.close()
+        path.unlink(missing_ok=True)
+        self.links = self._fork(what, "links", lambda: self._client.spawn_links(path, log))
+        self._wait(what, path, self.links, log)
+
     def _fork(self, what: str, kind: str, spawn: Callable[[], int]) -> Process:
         """Let the nursery fork a process, record it in the ledger, then release it."""
         with self._lock:
@@ -279,5 +292,6 @@ class HostProcesses:
         wait_sockets(f"the {what}", [socket], alive, _HOST_TIMEOUT, log)
 
     def close(self) -> None:
-        """Close the connection to the nursery; children that were not released yet end."""
+        """Close our connections; children of the nursery that were not released yet end."""
         self._client.close()
+        self.link_client.close()

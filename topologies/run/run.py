@@ -18,6 +18,7 @@ from typing import Literal
 
 from hoverboard.contract.errors import HoverboardError, RunError
 from hoverboard.contract.generations import facts
+from hoverboard.contract.links.link_properties import LinkProperties
 from hoverboard.host.control.host_client import HostClient
 from hoverboard.safe_files import write_own_file
 from topologies.cluster import regional
@@ -37,7 +38,7 @@ from topologies.run.host_processes import HostProcesses
 from topologies.spec.topology import Topology, VMSpec
 
 State = Literal["starting", "up", "stopping", "down"]
-HOST_PROCESS, NURSERY, ENGINES = "host process", "nursery", "engines"
+HOST_PROCESS, NURSERY, ENGINES, LINK_ELEMENT = "host process", "nursery", "engines", "link element"
 _DAEMON_TIMEOUT = 30.0
 _REAP_TIMEOUT = 10.0
 _log = logging.getLogger(__name__)
@@ -93,6 +94,7 @@ class Run:
         self._state_lock = threading.Lock()  # for changes of `state`
         self._kill_lock, self._removing = threading.RLock(), False
         self._keep_logs = False
+        self._forked: list[WatchedProcess] = []  # what the nursery forks needs it
         self.kept_logs: Path | None = None
 
     def begin(self, server: HolderServer) -> None:
@@ -213,11 +215,14 @@ class Run:
     # -- restarts ---------------------------------------------------------------------------------
 
     def supervise(self) -> None:
-        """Restart from now on what dies: control plane, switches, nursery, engines, host processes."""
+        """Restart from now on what dies: control plane, switches, nursery, engines, link element, host processes."""
         watch = self.supervisor.watch
         self.cluster.supervise(self.supervisor)
         nursery = partial(watch, NURSERY, None, lambda: identified(self.hosts.nursery_pid), self.hosts.restart_nursery)
         forked = [nursery(why=self.hosts.why_nursery_ended)]
+        self._forked = forked
+        if self.hosts.links is not None:
+            self._watch_links()
         with_engines = list(forked)
         if self.hosts.engines is not None:
             with_engines.append(watch(ENGINES, None, lambda: self.hosts.engines, self._restart_engines, forked))
@@ -259,6 +264,29 @@ class Run:
         for server in self.network.servers():
             if facts(server.spec.dataplane).carrier == "engines" and server.host_process is not None:
                 table.send(server.host_process, signal.SIGKILL)
+
+    # -- links ------------------------------------------------------------------------------------
+
+    def start_links(self) -> None:
+        """Start the link element, which carries the packets of links that this kernel cannot make."""
+        assert self.network.links is not None
+        self.hosts.start_links()
+        self.network.links.serve(self.hosts.link_client)
+
+    def _watch_links(self) -> None:
+        self.supervisor.watch(LINK_ELEMENT, None, lambda: self.hosts.links, self.start_links, self._forked)
+
+    def set_link(self, name: str, properties: LinkProperties) -> None:
+        """Set the properties of a link: `emulated_links.WAN`, or the uplink of a node of this name.
+
+        The caller holds the lock for changes, and replaces the topology.
+        """
+        links = self.network.links
+        assert links is not None
+        if links.needs_element(properties) and self.hosts.links is None:
+            self.start_links()
+            self._watch_links()
+        links.set(name, properties)
 
     # -- down -------------------------------------------------------------------------------------
 

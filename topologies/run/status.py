@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from hoverboard.contract import documents
     from hoverboard.contract.change_documents import AddedVM
     from hoverboard.contract.node_documents import Flows, HostStatus, Node
+    from hoverboard.host.link.link_client import ServedLink
+    from topologies.emulation.emulated_links import EmulatedLinks
 
 
 _ANSWER_TIMEOUT = 2.0  # seconds; much shorter than what a client waits for the holder
@@ -194,6 +196,9 @@ def status(run: Run) -> documents.Status:
     for vm in topology.vms:
         vms_of[vm.host].append(vm.name)
 
+    links = run.network.links
+    served = links.served() if links is not None else {}
+
     def row(name: str, dataplane: str) -> documents.Server:
         state = "unreachable" if name in silent else "up" if name in answers else run.state
         found: documents.Server = {
@@ -201,6 +206,8 @@ def status(run: Run) -> documents.Status:
         }  # fmt: skip
         if name in silent:
             found["error"] = silent[name]
+        if links is not None and (uplink := links.uplink(name, served)) is not None:
+            found["uplink"] = uplink
         return found
 
     counters = cast("documents.Counters", add_counters(answer["counters"] for answer in answers.values()))
@@ -223,7 +230,7 @@ def status(run: Run) -> documents.Status:
         "phases": dict(run.phases.seconds),
         "control": control(run, _ANSWER_TIMEOUT),
         "warnings": [one.document() for one in notices(run)],
-        **_wan(run),
+        **_wan(links, served),
     }
 
 
@@ -244,9 +251,10 @@ def control(run: Run, timeout: float = STATUS_TIMEOUT) -> documents.Control:
         return {"state": "unreachable", **facts, "error": str(error)}
 
 
-def _wan(run: Run) -> documents.WanStatus:
-    """{"wan": the link between two regions, with what this kernel lacks for it}; empty when there is no WAN."""
-    return {} if run.network.wan is None else {"wan": run.network.wan.document()}
+def _wan(links: EmulatedLinks | None, served: Mapping[str, ServedLink]) -> documents.WanStatus:
+    """{"wan": the link between two regions}; empty when there is no WAN."""
+    found = links.wan(served) if links is not None else None
+    return {} if found is None else {"wan": found}
 
 
 def openflow(server: Server) -> list[str]:

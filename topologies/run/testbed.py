@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +19,7 @@ from hoverboard.contract.entities import AnyEntity, Dataplane, Scheduling
 from hoverboard.contract.errors import HoverboardError, RunError
 from hoverboard.contract.plugins import without_running_files
 from hoverboard.host.control.host_client import HostClient
+from topologies.changes.link_change import LinkValues, original_after, parse_link
 from topologies.changes.offload_change import OffloadValues
 from topologies.changes.placement import VMValues
 from topologies.cluster.control_processes import ControlLayout
@@ -319,6 +319,15 @@ class Testbed:
         """
         return plane_changes.set_offload(self.current_run(), values)
 
+    def set_link(self, name: str, **values: Unpack[LinkValues]) -> None:
+        """Set the properties of a link while packets flow; those that are not given are off then.
+
+        Args:
+            name: "wan", or the name of a host or Hoverboard, for its uplink.
+            values: delay, jitter, loss, reorder, duplicate, rate, seed, as in a topology file.
+        """
+        apply.set_link(self.current_run(), name, parse_link(values))
+
     def add_vm(
         self, network: str, name: str | None = None, host: str | None = None, **values: Unpack[VMValues]
     ) -> VMSpec:
@@ -382,7 +391,5 @@ class Testbed:
                 wanted = schema.parse(**given, running=run.topology)
             done = apply.apply(run, self._original, wanted, given["source"], dry_run=dry_run)
             if not dry_run:
-                self._original = replace(
-                    self._original, offload_threshold=wanted.offload_threshold, offload=wanted.offload
-                )
+                self._original = original_after(self._original, wanted)
             return done

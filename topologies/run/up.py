@@ -105,6 +105,8 @@ def start_hosts(run: Run) -> None:
     servers = run.network.servers()
     with run.phases.phase("hosts", len(servers) + len(run.network.nics)) as step:
         run.hosts.wait_nursery(run.phases.note)
+        if run.network.links is not None and run.network.links.need_element:
+            run.start_links()
         if run.topology.stages:
             run.hosts.make_secret()
         if any(facts(server.spec.dataplane).carrier == "engines" for server in servers):

@@ -21,6 +21,7 @@ from topologies.spec.values import (
     Address6,
     Controller,
     Delay,
+    LinkRate,
     Model,
     Name,
     Prefix,
@@ -28,7 +29,7 @@ from topologies.spec.values import (
     Rate,
     Reserved,
     Seconds,
-    WanRate,
+    Share,
 )
 
 
@@ -42,7 +43,7 @@ def _text_or_keys(value: Any) -> str:
 
 @dataclass(frozen=True, slots=True)
 class FixedKey:
-    """Marks a key of the file that cannot change while the run is up.
+    """Marks a key of the file that cannot change while the run is up; properties of links below it may.
 
     Attributes:
         becomes: the attribute of `Topology` that holds its value, such as "offload.reports"; default: the key's name.
@@ -70,13 +71,35 @@ class BatchKeys(_Keys):
         return self.egress, self.ingress
 
 
+class LinkKeys(_Keys):
+    """The properties of a link, each for either direction, in netem's words (docs/links.md)."""
+
+    rate: LinkRate | None = Field(None, description="bits per second; default: no limit")
+    delay: Delay = Field(0.0, description="such as 10ms or 100us")
+    jitter: Delay = Field(0.0, description="the delay varies evenly by this much; at most `delay`")
+    loss: Share = Field(0.0, description="share of the packets that are lost, such as 0.1%")
+    reorder: Share = Field(0.0, description="share of the packets that take no delay, and so overtake others")
+    duplicate: Share = Field(0.0, description="share of the packets that arrive twice")
+    seed: Annotated[StrictInt, Field(ge=0, le=2**31 - 1)] | None = Field(
+        None, description="with one seed, the same packets of a link are lost each time; default: any"
+    )
+
+
+class UplinkKeys(LinkKeys):
+    """The link between a node and the fabric."""
+
+
+class WanKeys(LinkKeys):
+    """The link between two regions. Each region then has its own fabric."""
+
+
 class HostKeys(_Keys):
     """A VM host."""
 
     name: Name | None = Field(None, description="default: h1, h2, ...")
     dataplane: Dataplane | None = Field(None, description="default: the file's dataplane")
     batch: BatchKeys | None = Field(None, description="default: the file's batch")
-    rate: Reserved = Field(None, description="reserved: rate of the NIC")
+    uplink: UplinkKeys | None = Field(None, description="properties of the link to the fabric; default: none")
     region: Name | None = Field(None, description="default: hosts without a region share one")
     program: Program = Field(
         "ours",
@@ -102,19 +125,9 @@ class HoverboardKeys(_Keys):
         None, description="default: the file's dataplane, or the nearest one that can relay"
     )
     batch: BatchKeys | None = Field(None, description="default: the file's batch")
-    rate: Reserved = Field(None, description="reserved: rate of the NIC")
+    uplink: UplinkKeys | None = Field(None, description="properties of the link to the fabric; default: none")
     region: Name | None = Field(None, description="with `wan`: the region of the Hoverboard")
     capacity: CapacityKeys | None = Field(None, description="default: no limit")
-
-
-class WanKeys(_Keys):
-    """The link between two regions. Each region then has its own fabric."""
-
-    rate: WanRate | None = Field(None, description="bits per second in each direction; default: no limit")
-    delay: Delay = Field(
-        0.0,
-        description="in each direction, such as 10ms; none where the kernel has no netem (see `status`)",
-    )
 
 
 class VMKeys(_Keys):

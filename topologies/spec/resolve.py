@@ -37,7 +37,7 @@ from topologies.spec.topology import (
     shared_fields,
     to_entities,
 )
-from topologies.spec.wan_keys import check_regions, resolve_wan
+from topologies.spec.wan_keys import check_regions, resolve_link, resolve_wan
 from topologies.spec.yaml_reader import Path, Positions
 
 if TYPE_CHECKING:
@@ -93,7 +93,8 @@ class _Resolver:
         for index in range(given if isinstance(given, int) else len(given)):
             keys = None if isinstance(given, int) else given[index]
             path: Path = (key,) if keys is None else (key, index)
-            name = f"{'h' if host else 'hv'}{index + 1}"
+            name, uplink = f"{'h' if host else 'hv'}{index + 1}", keys.uplink if keys is not None else None
+            place: Path = (*path, "uplink")
             if keys is not None and keys.name is not None:
                 name, path = keys.name, (*path, "name")
             self.claim(name, path)
@@ -108,6 +109,7 @@ class _Resolver:
                     ((keys.batch if keys is not None else None) or batch).sizes(),
                     _capacity(getattr(keys, "capacity", None)),
                     getattr(keys, "controller", None),
+                    resolve_link(uplink, place, self.fault),
                 )
             )
         return tuple(found)

@@ -32,6 +32,7 @@ from hoverboard.contract.entities import (
 )
 from hoverboard.contract.errors import InputError
 from hoverboard.contract.generations import facts
+from hoverboard.contract.links.link_properties import LinkProperties
 from hoverboard.contract.models import DEFAULT_MODEL, choices
 from hoverboard.contract.plugins import absolute
 from topologies.references.names import Notice
@@ -83,6 +84,7 @@ class ServerSpec:
         None,
     )  # of a Hoverboard: packets and bits per second; None: no limit
     controller: str | None = None  # of an external program: "tcp:HOST:PORT" or "unix:/PATH"
+    uplink: LinkProperties = LinkProperties()  # of its link to the fabric
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,19 +230,6 @@ class NetworkSpec:
 
 
 @dataclass(frozen=True, slots=True)
-class WanSpec:
-    """The link between two regions.
-
-    Attributes:
-        rate: bits per second in each direction; None: no limit.
-        delay: seconds in each direction.
-    """
-
-    rate: int | None = None
-    delay: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
 class Topology:
     """Everything a run is made of."""
 
@@ -256,7 +245,7 @@ class Topology:
     offload: OffloadSpec = OffloadSpec()
     stages: tuple[dict[str, Any], ...] = ()  # rules of `hoverboard.coprocessor.stage_policy`, with absolute paths
     text: str = ""  # of the file it comes from; the run keeps it
-    wan: WanSpec | None = None  # joins the fabrics of two regions; None: one fabric
+    wan: LinkProperties | None = None  # joins the fabrics of two regions; None: one fabric
     notices: tuple[Notice, ...] = field(default=(), compare=False)  # names in its file that match nothing
 
     @property

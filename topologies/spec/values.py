@@ -23,7 +23,9 @@ _RATE = re.compile(r"(\d+(?:\.\d+)?) ?(bit|kbit|mbit|gbit)")
 _RATE_UNITS = {"bit": 1, "kbit": 1_000, "mbit": 1_000_000, "gbit": 1_000_000_000}
 _HOST = re.compile(r"[0-9.]+|\[[0-9A-Fa-f:.]+\]")  # an address and not a name: ovs-vswitchd does not resolve names
 _SOCKET = re.compile(r"/[!-~]{1,90}")  # a Unix socket's path has 107 bytes at most
-_SECONDS = re.compile(r"(\d+(?:\.\d+)?) ?(s|ms)")
+_SECONDS = re.compile(r"(\d+(?:\.\d+)?) ?(s|ms|us)")
+_SECOND_PARTS = {"s": 1, "ms": 1_000, "us": 1_000_000}
+_SHARE = re.compile(r"(\d+(?:\.\d+)?) ?%")
 
 
 def _name(value: str) -> str:
@@ -80,7 +82,7 @@ def rate_text(rate: int) -> str:
 
 
 def parse_seconds(value: Any) -> float:
-    """Seconds of a number such as 0.5, or of a text such as "1s" or "500ms".
+    """Seconds of a number such as 0.5, or of a text such as "1s", "500ms" or "100us".
 
     Raises:
         ValueError: it is not a time.
@@ -90,7 +92,27 @@ def parse_seconds(value: Any) -> float:
     match = _SECONDS.fullmatch(value.strip().lower()) if isinstance(value, str) else None
     if match is None:
         raise ValueError(f"{value!r} is not a time; give one such as 1s or 500ms")
-    return float(match[1]) / (1000 if match[2] == "ms" else 1)
+    return float(match[1]) / _SECOND_PARTS[match[2]]
+
+
+def parse_share(value: Any) -> float:
+    """The share, 0 to 1, of a text such as "0.1%".
+
+    Raises:
+        ValueError: it is not a share, or more than 100%.
+    """
+    match = _SHARE.fullmatch(value.strip()) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError(f"{value!r} is not a share; give a number with a percent sign, such as 0.1%")
+    share = float(match[1]) / 100
+    if share > 1:
+        raise ValueError(f"{value} is more than all packets; give at most 100%")
+    return share
+
+
+def share_text(share: float) -> str:
+    """Text for a share, as `parse_share` reads it: "0.1%"."""
+    return f"{share * 100:.10f}".rstrip("0").rstrip(".") + "%"
 
 
 def _prefix(value: Any) -> IPv4Network:
@@ -181,7 +203,8 @@ def _controller(value: str) -> str:
 Name = Annotated[str, AfterValidator(_name)]
 Rate = Annotated[int, BeforeValidator(parse_rate, json_schema_input_type=str)]
 Seconds = Annotated[float, BeforeValidator(parse_seconds, json_schema_input_type=float | str), Field(ge=0.1, le=60)]
-WanRate = Annotated[int, BeforeValidator(parse_rate, json_schema_input_type=str), Field(ge=100_000, le=30_000_000_000)]
+LinkRate = Annotated[int, BeforeValidator(parse_rate, json_schema_input_type=str), Field(ge=100_000, le=30_000_000_000)]
+Share = Annotated[float, BeforeValidator(parse_share, json_schema_input_type=str)]
 Delay = Annotated[float, BeforeValidator(parse_seconds, json_schema_input_type=float | str), Field(ge=0, le=10)]
 Model = Annotated[
     str,

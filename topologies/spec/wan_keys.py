@@ -1,4 +1,4 @@
-"""Checks the regions of a topology file, and the WAN link between two of them (paper section 3.5).
+"""Checks the properties of links, the regions of a topology file, and the WAN link between two of them (paper 3.5).
 
 With `wan`, each region has its own fabric and its own control planes.
 """
@@ -10,15 +10,36 @@ from typing import TYPE_CHECKING
 
 from hoverboard.contract.entities import AnyEntity
 from hoverboard.contract.errors import InputError
+from hoverboard.contract.links.link_properties import LinkProperties
 from hoverboard.contract.models import ModelFacts, choices
 from topologies.spec.region_scopes import check_same_region
-from topologies.spec.topology import ServerSpec, WanSpec
+from topologies.spec.topology import ServerSpec
 from topologies.spec.yaml_reader import Path
 
 if TYPE_CHECKING:
-    from topologies.spec.keys import TopologyKeys
+    from topologies.spec.keys import LinkKeys, TopologyKeys
 
 Report = Callable[[Path, str, str], None]
+
+
+def resolve_link(keys: LinkKeys | None, path: Path, fault: Report) -> LinkProperties:
+    """The properties of a link; none when it has no keys.
+
+    Args:
+        keys: the keys of the link.
+        path: of these keys.
+        fault: called with path, what is wrong, and what to do.
+    """
+    if keys is None:
+        return LinkProperties()
+    for key in ("jitter", "reorder"):
+        if getattr(keys, key) and not keys.delay:
+            fault((*path, key), "works only with a delay", "add `delay: 10ms`, or remove it")
+    if keys.delay and keys.jitter > keys.delay:
+        fault(
+            (*path, "jitter"), "is more than the delay", "give at most the delay: no packet arrives before it is sent"
+        )
+    return LinkProperties(**keys.model_dump())
 
 
 def resolve_wan(
@@ -27,7 +48,7 @@ def resolve_wan(
     hosts: tuple[ServerSpec, ...],
     hoverboards: tuple[ServerSpec, ...],
     fault: Report,
-) -> WanSpec | None:
+) -> LinkProperties | None:
     """The WAN link between two regions; None when the file has no `wan`, or its regions have a fault.
 
     Args:
@@ -69,7 +90,7 @@ def resolve_wan(
         for region in regions:
             if not any(one.region == region for one in hoverboards):
                 fault(("hoverboards",), f"region {region!r} has no Hoverboard", "give each region at least one")
-    return WanSpec(keys.wan.rate, keys.wan.delay)
+    return resolve_link(keys.wan, ("wan",), fault)
 
 
 def check_regions(entities: Iterable[AnyEntity], fault: Report) -> None:

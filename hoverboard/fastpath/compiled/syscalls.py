@@ -32,8 +32,17 @@ memset = types.ExternalFunction("memset", types.uintp(types.uintp, types.int32, 
 epoll_wait = types.ExternalFunction("epoll_wait", types.int32(types.int32, types.uintp, types.int32, types.int32))
 # int clock_gettime(clockid_t clock, struct timespec *now); the vDSO answers without entering the kernel
 clock_gettime = types.ExternalFunction("clock_gettime", types.int32(types.int32, types.uintp))
+# int clock_nanosleep(clockid_t clock, int flags, const struct timespec *time, struct timespec *left)
+clock_nanosleep = types.ExternalFunction(
+    "clock_nanosleep", types.int32(types.int32, types.int32, types.uintp, types.uintp)
+)
+# int timerfd_settime(int fd, int flags, const struct itimerspec *time, struct itimerspec *before)
+timerfd_settime = types.ExternalFunction(
+    "timerfd_settime", types.int32(types.int32, types.int32, types.uintp, types.uintp)
+)
 
 CLOCK_MONOTONIC = 1
+TFD_TIMER_ABSTIME = 1
 # struct epoll_event {uint32_t events; uint64_t data}: packed on x86-64 alone.
 PACKED = platform.machine() == "x86_64"
 EVENT_WORDS, EVENT_DATA_WORD = (3, 1) if PACKED else (4, 2)  # in units of 4 bytes

@@ -15,6 +15,7 @@ from hoverboard.fastpath.engine import pre, vmm
 from hoverboard.fastpath.engine.compose import DEBUG_ELEMENTS
 from hoverboard.fastpath.engine.datapath import Datapath
 from hoverboard.fastpath.engine.threads import load
+from hoverboard.fastpath.link import link_thread
 from hoverboard.fastpath.memory import entries, packets, rings
 from hoverboard.fastpath.packets import ring
 from hoverboard.fastpath.packets.flow_table import Entry, FlowTable
@@ -49,6 +50,7 @@ def warm() -> float:
     load()
     vmm.load()
     pre.load()
+    link_thread.load()
     return time.perf_counter() - begin
 
 

@@ -80,6 +80,10 @@ class NurseryClient(Client):
         """Fork the process that runs several hosts' engines and serves them on `path`; return its pid."""
         return int(self.call("spawn_engines", path=str(path), log=str(log)))
 
+    def spawn_links(self, path: Path, log: Path) -> int:
+        """Fork the link element, the process that serves emulated links, on `path`; return its pid."""
+        return int(self.call("spawn_links", path=str(path), log=str(log)))
+
     def spawn_vmm(self, node_dir: Path, vm: str, netns_pid: int) -> int:
         """Fork a VM's own process (generation "pre"), which joins the host process in `node_dir`; return its pid."""
         return int(self.call("spawn_vmm", node_dir=str(node_dir), vm=vm, netns_pid=netns_pid))

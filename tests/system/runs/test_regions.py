@@ -7,20 +7,21 @@ from dataclasses import replace
 
 import pytest
 
-from experiments.tools import iperf
+from experiments.tools import iperf, ping
 from experiments.tools.iperf import IperfSpec
 from hoverboard.contract.document_schemas import check
+from hoverboard.contract.links.link_properties import LinkProperties
 from topologies.emulation.devices import entered
 from topologies.run.testbed import Testbed
 from topologies.spec import schema
-from topologies.spec.topology import FABRIC, WanSpec
+from topologies.spec.topology import FABRIC
 
 RATE = 20_000_000
 
 
 @pytest.fixture(scope="module")
 def bed(module_testbed: Callable[..., Testbed]) -> Testbed:
-    return module_testbed(replace(schema.load("two-regions"), wan=WanSpec(rate=RATE, delay=0.01)))
+    return module_testbed(replace(schema.load("two-regions"), wan=LinkProperties(rate=RATE, delay=0.01)))
 
 
 def _sent(bed: Testbed, device: str) -> int:
@@ -46,12 +47,18 @@ def test_all_traffic_between_regions_crosses_the_wan_at_its_rate_and_none_within
     assert _sent(bed, "wan-east") - before > 3 * across.bps / 8 * 0.9
 
 
-def test_status_tells_what_the_wan_does_and_what_this_kernel_cannot(bed: Testbed) -> None:
+def test_status_says_what_the_wan_does_and_who_makes_it(bed: Testbed) -> None:
     status = bed.status()
     check("status", status)
     wan = status["wan"]
     assert wan["regions"] == ["east", "west"]
     assert wan["rate_bps"] == RATE
-    assert "htb" in wan["by"]
-    # The delay is there by netem, or named as missing with the kernel's reason; never neither, never both.
-    assert (wan["delay_s"] == 0.01 and "netem" in wan["by"]) != any(one.startswith("delay: ") for one in wan["missing"])
+    assert (wan["delay_s"], wan["missing"]) == (0.01, [])
+    # By the kernel, or by the link element, with what the kernel lacks.
+    assert (wan["by"] == ["htb", "netem"]) != (wan["by"] == ["element"] and wan["why"].startswith("netem: "))
+
+
+def test_packets_between_regions_take_the_delay_of_the_wan(bed: Testbed) -> None:
+    across = ping.measure(bed.node("blue-1"), bed.node("blue-3").IP(), count=10, interval=0.05)
+    assert across.min_ms is not None
+    assert 20 <= across.min_ms < 200

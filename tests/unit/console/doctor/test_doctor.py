@@ -166,7 +166,7 @@ WORSE = [
     (without("tun-uso"), "tap: UDP segmentation", "missing", "UDP is sent packet by packet"),
     (without("veth"), "veth", "missing", "nothing can be brought up"),
     (without("bridge"), "bridge", "missing", "no fabric"),
-    (without("netem"), "netem", "missing", "delay and loss are not available"),
+    (without("netem"), "netem", "missing", "a process of each run makes delay and loss"),
     (without("htb"), "htb", "missing", "rates"),
     (without("af-xdp"), "AF_XDP", "missing", "taps"),
     (without("vxlan"), "vxlan", "missing", "comparison"),

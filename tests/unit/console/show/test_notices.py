@@ -26,7 +26,7 @@ PLAN: Any = {
     "run": "r", "applied": False, "warnings": [WARNED], "version": 1, "added": [], "changed": [], "removed": [],
     "switches": {}, "vms": {"build": [], "remove": [], "alter": []},
     "offload": {"threshold": {"from": 20_000, "to": 1_000_000}, "policy": {"from": None, "to": "/m.py:Mine"}},
-    "seconds": 0.0,
+    "links": {}, "seconds": 0.0,
 }  # fmt: skip
 POLICY: Any = {
     "policy": None, "threshold_bps": 20_000.0, "keep_bps": 0.0, "min_lifetime_s": 2.0, "idle_expiry_s": 30.0,

@@ -18,11 +18,11 @@ RICH = """
 name: rich
 hosts:
   - {name: a, region: east, batch: {egress: 4, ingress: 8}}
-  - {name: b, region: west}
+  - {name: b, region: west, uplink: {rate: 1gbit, delay: 100us, jitter: 20us, loss: 0.1%, seed: 8}}
   - {name: c, region: west}
 hoverboards:
   - {name: p, region: east, capacity: {pps: 1000, bps: 5mbit}}
-  - {name: q, region: west, capacity: {pps: 7}}
+  - {name: q, region: west, capacity: {pps: 7}, uplink: {loss: 0.0000001%}}
 model: gateway
 scheduling: dedicated
 vm_priority: false
@@ -32,7 +32,7 @@ offload_policy: {policy: mine.py:Mine, keep: 5kbit, min_lifetime: 3s, idle_expir
 stages:
   - {stage: wan-encryption, when: {to: other-region, direction: egress}}
   - {stage: internet-acl, config: {default: deny}, when: {vms: [web], networks: [blue], to: 10.0.0.0/8}}
-wan: {rate: 10mbit, delay: 5ms}
+wan: {rate: 10mbit, delay: 5ms, reorder: 25%, duplicate: 0.01%}
 networks:
   - name: blue
     vni: 7

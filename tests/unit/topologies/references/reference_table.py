@@ -110,9 +110,9 @@ REFERENCES = (
 
 # Keys that refer to nothing in the file: values, or names that the file itself gives.
 _VALUES = """
-    name hosts hosts.name hosts.dataplane hosts.batch hosts.batch.egress hosts.batch.ingress hosts.rate hosts.program
+    name hosts hosts.name hosts.dataplane hosts.batch hosts.batch.egress hosts.batch.ingress hosts.program
     hosts.controller hoverboards hoverboards.name hoverboards.dataplane hoverboards.batch hoverboards.batch.egress
-    hoverboards.batch.ingress hoverboards.rate hoverboards.capacity hoverboards.capacity.pps hoverboards.capacity.bps
+    hoverboards.batch.ingress hoverboards.capacity hoverboards.capacity.pps hoverboards.capacity.bps
     dataplane scheduling batch batch.egress batch.ingress vm_priority report_interval offload_policy.min_lifetime
     offload_policy.idle_expiry offload_policy.budget offload_policy.reports stages stages.config stages.when
     stages.when.direction networks networks.name networks.vni networks.subnet networks.subnets networks.subnet6
@@ -121,6 +121,9 @@ _VALUES = """
     networks.firewall.rules.priority networks.firewall.rules.ports networks.load_balancers networks.load_balancers.name
     networks.load_balancers.protocol networks.load_balancers.ports networks.routes networks.routes.name
     networks.routes.prefix networks.routes.priority networks.vms networks.vms.name networks.vms.tags networks.vms.rate
-    networks.vms.external_ip wan wan.rate wan.delay
+    networks.vms.external_ip wan hosts.uplink hoverboards.uplink
 """
-VALUES = frozenset(_VALUES.split())
+_LINK_WORDS = "rate delay jitter loss reorder duplicate seed"
+VALUES = frozenset(_VALUES.split()) | {
+    f"{link}.{word}" for link in ("wan", "hosts.uplink", "hoverboards.uplink") for word in _LINK_WORDS.split()
+}

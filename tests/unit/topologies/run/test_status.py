@@ -22,7 +22,7 @@ def world() -> Iterator[World]:
     with tempfile.TemporaryDirectory(prefix="hb") as state:
         made = World(Path(state))
         network = cast("Any", made.run.network)
-        network.server, network.wan = lambda name: SimpleNamespace(directory=Path(state) / name), None
+        network.server, network.links = lambda name: SimpleNamespace(directory=Path(state) / name), None
         yield made
         made.run.take_down()
 

@@ -1,0 +1,1 @@
+"""The benchmark of the link element: `python -m benchmarks.link_element`."""

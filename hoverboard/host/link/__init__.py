@@ -1,0 +1,1 @@
+"""The process of a run that serves its emulated links, and its client."""
