@@ -7,6 +7,8 @@
 # Open vSwitch: a policy keeps every service as it is while packages are installed.
 set -Eeuo pipefail
 
+TYPED_PATH=$PATH
+PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 CHECKOUT=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 # What this script makes in PREFIX, apart from the environment and the mark.
 MADE=(bin/run-in bin/run-in.new installed requirements.txt checkout compiled set-up-seconds debian-packages)
@@ -334,8 +336,6 @@ for word in "$@"; do
 done
 case "$mode$user$ha" in "" | --* | uninstall*--ha | packages--user*) wrong_usage ;; esac
 if [ -n "$ha" ] || [ "$mode" = test ]; then PACKAGES+=(etcd-server); fi
-TYPED_PATH=$PATH
-PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 if [ -n "$user" ]; then
     [ "$(id -u)" -ne 0 ] || die "--user is for an ordinary user, and you are root; call it without --user"
     choose_places_of_user

@@ -16,6 +16,7 @@ from hoverboard import mapped_users
 from hoverboard.contract.errors import MachineError, RunError
 
 OPTION = "--rootless"
+_ASKED = "HOVERBOARD_ROOTLESS"  # set where root became an ordinary user: the verbs that follow need the option, too
 # Where no account is: a range of uids that Debian gives to nobody, and systemd to dynamic users.
 _FIRST_FREE_UID, _LAST_FREE_UID = 61184, 65519
 _LOGIN = ("HOME", "USER", "LOGNAME", "MAIL", "SHELL", "XAUTHORITY", "DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR")
@@ -101,7 +102,7 @@ def become_ordinary() -> None:
     os.setresuid(uid, uid, uid)
     for variable in (*_LOGIN, "SUDO_UID", "SUDO_GID", "SUDO_USER", "SUDO_COMMAND"):
         os.environ.pop(variable, None)
-    os.environ.update(HOME=home, USER=name, LOGNAME=name)
+    os.environ.update({"HOME": home, "USER": name, "LOGNAME": name, _ASKED: "1"})
     if os.access(runtime := f"/run/user/{uid}", os.W_OK):
         os.environ["XDG_RUNTIME_DIR"] = runtime
     _check_readable(name)
@@ -115,6 +116,11 @@ def _check_readable(name: str) -> None:
                 f"user {name} cannot read it", where=str(path),
                 next_step="put the checkout where that user can read it, and set it up again: ./bootstrap.sh",
             )  # fmt: skip
+
+
+def command() -> str:
+    """The word or words with which a verb for this run begins."""
+    return f"hoverboard {OPTION}" if os.environ.get(_ASKED) else "hoverboard"
 
 
 def free_uid() -> int:

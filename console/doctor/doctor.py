@@ -269,6 +269,8 @@ def _print_table(lines: list[Line], good: bool) -> None:
 
     colors = {"ok": "green", "degraded": "yellow", "missing": "red"}
     table = Table(box=None, pad_edge=False, show_header=False)
+    for _ in range(4):
+        table.add_column(overflow="fold")  # a command is never cut
     for line in lines:
         # Red is only for what keeps the testbed from running.
         color = "yellow" if line.state == "missing" and not line.required else colors[line.state]

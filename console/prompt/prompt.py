@@ -41,7 +41,7 @@ _DEEPEST = 16  # files that name one another by `source`
 _OWN_HELP = """\
   NODE CMD ...           run a command in a node, by a shell: blue-1 ping -c 3 blue-2 | tail -1
   exec NODE -- CMD ...   the same, for a node that has the name of a verb
-  sh CMD ...             run a command on this machine, outside of the run
+  sh CMD ...             run a command outside of the nodes
   source FILE            execute the lines of a file
   time LINE              execute a line, and print how long it took
   noecho LINE            execute a line; nothing echoes here, so it changes nothing

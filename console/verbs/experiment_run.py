@@ -35,7 +35,7 @@ Tls = Annotated[
 ]
 Insecure = Annotated[
     bool,
-    typer.Option("--insecure", help="Take tcp://. All users of that network can then run code as root on the workers."),
+    typer.Option("--insecure", help="Take tcp://. All users of that network can then run code on the workers."),
 ]
 
 

@@ -157,7 +157,12 @@ def up(
         if as_json:
             print_json({**ready, "warnings": found})
         else:
-            print(f"run {name!r} is up; end it with: hoverboard down --run {name}")
+            print(f"run {name!r} is up; end it with: {rootless.command()} down --run {name}")
+            if linger:
+                print(
+                    "it stays when you log out, if the machine allows it: sudo loginctl enable-linger $USER",
+                    file=sys.stderr,
+                )
 
 
 def _print_check(

@@ -50,7 +50,7 @@ def _security(dask: Any, scheduler: str, keys: ClusterKeys | None, insecure: boo
     if not scheduler.startswith("tls://"):
         if not insecure:
             raise InputError(
-                "without TLS, all users of that network can run code as root on the workers",
+                "without TLS, all users of that network can run code on the workers",
                 where=scheduler,
                 next_step="give tls://HOST:PORT and --tls DIR (docs/experiments.md), or --insecure in your own network",
             )

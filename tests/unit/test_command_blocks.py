@@ -18,6 +18,7 @@ SHOWN = {
     "CONTRIBUTING.md": ["a test cannot run all tests"],
     "docs/experiments.md": ["several machines"],
     "docs/reproduction.md": ["half an hour; experiments.md runs all of it with --quick"],
+    "docs/set-up.md": ["a test of the long ring types them as an ordinary user"],
     "docs/testing.md": ["tests/system/test_mutate.py runs tests/mutate"],
     "vagrant/README.md": ["needs Vagrant and a hypervisor"],
 }

@@ -34,8 +34,10 @@ OF_THE_PROJECT = re.compile(r"""sys\.executable\W+-m\W+(console|controllers)\b""
 FIRST_OF_EXEC = "os.execve"
 # A results file shows this command to people, who type it behind `hoverboard`.
 SHOWN = ["benchmarks/harness/report.py"]
-# A shell's word for a Python, and what follows it. run-in puts -P in itself (see below).
-IN_SHELL = re.compile(r"""(?P<run_in>\$RUN_IN"? )?(?:bin/python|\$PYTHON|(?<![\w./-])python3?)"?\s+(?P<next>-\w*)""")
+# A shell's word for a Python, and what follows it. run-in puts -P in itself (see below); `hoverboard python` does, too.
+IN_SHELL = re.compile(
+    r"""(?P<run_in>\$RUN_IN"? )?(?:bin/python|\$PYTHON|(?<![\w./-])(?<!console\.cli )python3?)"?\s+(?P<next>-\w*)"""
+)
 
 
 def unsafe_starts(source: str) -> Iterator[int]:

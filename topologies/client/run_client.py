@@ -356,7 +356,10 @@ def dead_runs(state: Path | None = None) -> list[DeadRun]:
         records = ledger.live_processes(ledger.Ledger(directory), LinuxProcesses())
         if ledger.missing(directory) is not None and any(record.kind != "holder" for record in records):
             continue  # a lost run: it may still have a holder
-        found.append(DeadRun(name, str(directory.path), tuple(record.what for record in records)))
+        first = user_runs.first_of(directory)
+        inside = user_runs.pids(first).values() if records and first is not None and first.visible else ()
+        what = [record.what for record in records] if first is None else [f"pid {pid}" for pid in inside]
+        found.append(DeadRun(name, str(directory.path), tuple(what)))
     return found
 
 

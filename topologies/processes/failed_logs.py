@@ -57,7 +57,7 @@ def names(state: Path | None = None) -> list[str]:
     """Names of the runs of which logs of a failed start are kept, sorted."""
     try:
         return sorted(os.listdir((state or state_dir()) / _FOLDER))
-    except (FileNotFoundError, NotADirectoryError):
+    except OSError:  # there are none, or the state directory is another user's
         return []
 
 

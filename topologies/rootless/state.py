@@ -13,7 +13,8 @@ from pathlib import Path
 from hoverboard.contract.errors import MachineError
 
 TMP = Path("/tmp")
-_STEP = "look at it, and remove it; or set HOVERBOARD_STATE_DIR to a folder of yours on a local disk"
+RUNTIME = Path("/run/user")
+_STEP = "set HOVERBOARD_STATE_DIR to a folder of yours on a local disk; or look at it, and remove it if it is yours"
 # Locks and sockets there are not those of this machine.
 _NETWORK_FILE_SYSTEMS = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "fuse.sshfs", "lustre", "gpfs"}
 
@@ -32,7 +33,9 @@ def default_dir(*, linger: bool = False) -> Path:
 
 def all_dirs() -> list[Path]:
     """The places where runs of this user may be, the one for new runs first."""
-    return list(dict.fromkeys([default_dir(), default_dir(linger=True)]))
+    logged_in = RUNTIME / str(os.getuid())  # a shell of cron, su or sudo lacks the variable that names it
+    runtime = [logged_in / "hoverboard"] if is_private(logged_in) else []
+    return list(dict.fromkeys([default_dir(), *runtime, default_dir(linger=True)]))
 
 
 def is_private(folder: Path) -> bool:

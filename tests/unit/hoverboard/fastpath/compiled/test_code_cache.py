@@ -101,6 +101,7 @@ def test_a_disk_that_takes_nothing_ends_no_call(tmp_path: Path, monkeypatch: pyt
 
 def test_a_plain_function_stays_one(tmp_path: Path) -> None:
     keep(run, CodeStore("0123", tmp_path, []))  # as with NUMBA_DISABLE_JIT
+    assert not hasattr(run, "_cache")
 
 
 def test_names_do_not_depend_on_where_the_checkout_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
