@@ -182,8 +182,6 @@ def make(*, tun: int = 0o666, copied: bool = False) -> OrdinaryUser:
     checkout = ROOT if not copied and _readable_by_all(ROOT) else _copy()
     environment = {name: os.environ[name] for name in _KEPT if name in os.environ}
     environment |= {"HOME": str(home), "USER": str(uid), "LOGNAME": str(uid), "PYTHONPATH": str(checkout)}
-    # git: the checkout may be another user's.
-    environment |= {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "safe.directory", "GIT_CONFIG_VALUE_0": "*"}
     return OrdinaryUser(uid, home, checkout, keeper, environment)
 
 
@@ -261,6 +259,8 @@ def main(command: list[str]) -> int:
     with user() as someone:
         (temporary := someone.home / "tmp").mkdir(0o700)
         os.chown(temporary, someone.uid, someone.uid)
+        # The checkout may be another user's: git clones it all the same.
+        someone.write(".gitconfig", "[safe]\n\tdirectory = *\n")
         words = someone.words(*command, cwd=someone.checkout, TMPDIR=str(temporary))
         return subprocess.run(words, check=False).returncode
 

@@ -120,7 +120,8 @@ def flow_events(bed: Testbed, node: str) -> Iterator[Callable[[], list[str]]]:
     """Changes of a node's flows inside the block."""
     directory = bed.server(node).directory
     monitor = subprocess.Popen(
-        ["ovs-ofctl", "-O", "OpenFlow14", "monitor", f"unix:{directory}/{BRIDGE}.mgmt", "watch:"],
+        # Its own control socket would be in /var/run/openvswitch, which not every machine has: it would end.
+        ["ovs-ofctl", "--unixctl=none", "-O", "OpenFlow14", "monitor", f"unix:{directory}/{BRIDGE}.mgmt", "watch:"],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
     assert monitor.stdout is not None
@@ -136,6 +137,7 @@ def flow_events(bed: Testbed, node: str) -> Iterator[Callable[[], list[str]]]:
     try:
         until(lambda: len(events()) > 0, 5, "the monitor's first words")
         yield events
+        assert monitor.poll() is None, "the monitor has ended"
     finally:
         monitor.terminate()
         monitor.wait(timeout=5)

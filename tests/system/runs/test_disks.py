@@ -92,7 +92,7 @@ def test_a_warm_environment_on_a_read_only_disk_starts_without_compiling(
         XDG_CACHE_HOME=str(tmp_path / "cache"),
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    assert list((tmp_path / "cache" / "hoverboard" / "numba").iterdir())
+    assert not (tmp_path / "cache").exists(), "something was compiled, or copied"
 
 
 @pytest.mark.parametrize("verb", ["demo --generation fastpath", "experiment run latency --quick"])

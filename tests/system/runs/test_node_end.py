@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.system.privileges import needs_other_users
 from tests.waiting import until
 from topologies.emulation.nodes import Server
 from topologies.namespaces.entering import entering
@@ -114,7 +115,7 @@ def test_a_command_for_a_vm_that_is_being_removed_ends(bed: Testbed) -> None:
         assert command.wait(20) != 0
 
 
-@pytest.mark.parametrize("how", [[], ["--as", "root"]])
+@pytest.mark.parametrize("how", [[], pytest.param(["--as", "root"], marks=needs_other_users)])
 def test_a_process_that_has_left_all_namespaces_ends_with_the_run(
     bed: Testbed, tmp_path: Path, how: list[str], bystander: Process
 ) -> None:
