@@ -68,7 +68,7 @@ def test_the_command_prints_how_to_start_the_scheduler(tmp_path: Path) -> None:
     )
     words = shlex.split(shown.stdout.splitlines()[-1].partition(": ")[2])
     words = [word.replace("ADDRESS", "10.1.0.1").replace(f"{tmp_path}/", "") for word in words]
-    in_docs = shlex.split(documented.partition("/opt/hoverboard/bin/run-in")[2].partition("\nsudo")[0])
+    in_docs = shlex.split(documented.partition("/opt/hoverboard/bin/run-in")[2].partition("\nhoverboard")[0])
     assert words[words.index("dask") :] == in_docs, "the page and the command say the same"
     again = CliRunner().invoke(app, ["experiment", "certificates", str(tmp_path / "keys")])
     assert again.exit_code == 2
