@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
+from console import own_terminal
 from hoverboard import mapped_users
 from hoverboard.contract.errors import MachineError, RunError
 
@@ -57,7 +58,7 @@ def enter_run(run: str) -> None:
     first = user_runs.first_of(directory)
     if first is None:
         return
-    if not user_runs.is_alive(first):
+    if not user_runs.is_alive(first, directory):
         raise RunError(
             f"all processes of run {run!r} have ended", where=str(directory.path),
             next_step=f"remove what is left with: hoverboard down --run {run}",
@@ -92,6 +93,7 @@ def become_ordinary() -> None:
     uid, gid = (found.uid, found.gid) if found.uid else (free_uid(), 0)
     gid = gid or uid
     name, home = str(uid), f"/tmp/hoverboard-{uid}"
+    own_terminal.take()  # from here on another process, without root's terminal and files
     try:
         account = pwd.getpwuid(uid)
         name, home = account.pw_name, account.pw_dir

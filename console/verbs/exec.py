@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from typing import Annotated, NamedTuple
 
@@ -37,6 +38,8 @@ def execute(
     sys.stdout.flush()
     guard.restore_umask()
     command = [*entering(pid), *argv]
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them, and the command would
+        signal.signal(number, signal.SIG_DFL)
     os.execvp(command[0], command)
 
 

@@ -54,7 +54,8 @@ ROOMS = (
     Room("console.unprivileged", "console hoverboard", knows="typer"),
     Room("console.guard", CONTRACT, knows="typer"),
     Room("console.runs", "console.rootless topologies hoverboard.contract"),
-    Room("console.rootless", "topologies hoverboard"),
+    Room("console.rootless", "console.own_terminal topologies hoverboard"),
+    Room("console.own_terminal", ""),
     Room("console.python_runner", ""),
     # --- experiments: measurements that repeat the paper's
     Room("experiments.demo", "experiments topologies hoverboard", knows="jinja2 matplotlib"),

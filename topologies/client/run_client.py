@@ -84,7 +84,7 @@ class RunClient:
 
     def _translated(self, document: Any) -> Any:
         first = user_runs.first_of(self.directory)
-        return document if first is None else user_runs.translated(document, user_runs.pids(first))
+        return document if first is None or not first.visible else user_runs.translated(document, user_runs.pids(first))
 
     def flows(self, node: str) -> Flows:
         """The flows of a node, as `hoverboard flows NODE --json` shows them."""
@@ -228,6 +228,11 @@ def down(run: str, *, state: Path | None = None, missing_ok: bool = False) -> No
     if (first := user_runs.first_of(directory)) is not None:
         user_runs.down(directory, first)
         return
+    if ledger.is_elsewhere(ledger.Ledger(directory)):
+        raise RunError(
+            f"the processes of run {run!r} are in other namespaces, and its ledger does not name the first one there",
+            where=str(directory.ledger), next_step="find them by `lsns --type pid`, and end the first of them",
+        )  # fmt: skip
     found = lost_runs.marks_of(directory)
     if not found and not _is_of_a_run(directory):
         _remove_empty(directory)

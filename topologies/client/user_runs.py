@@ -53,17 +53,18 @@ def first_of(directory: RunDirectory) -> FirstProcess | None:
     return ledger.first_process(Ledger(directory))
 
 
-def is_alive(first: FirstProcess) -> bool:
-    """Whether a first process runs.
+def is_alive(first: FirstProcess, directory: RunDirectory) -> bool:
+    """Whether the first process of a run's namespaces runs.
 
     Raises:
         RunError: we are in other namespaces, where its number says nothing.
     """
     if not first.visible:
         raise RunError(
-            "this run is in other namespaces than this process", next_step="call this from a shell outside of them"
-        )
-    return start_time(first.pid) == first.start
+            "this run is in other namespaces than this process", where=str(directory.path),
+            next_step="call this from a shell outside of them",
+        )  # fmt: skip
+    return ledger.keeps_run(first, Ledger(directory), LinuxProcesses())
 
 
 def down(directory: RunDirectory, first: FirstProcess) -> None:
@@ -72,7 +73,7 @@ def down(directory: RunDirectory, first: FirstProcess) -> None:
     Raises:
         RunError: a process does not end, or a file stays.
     """
-    if is_alive(first):
+    if is_alive(first, directory):
         _inside(first, directory.path.parent, directory.run)
         if _is_left(directory):
             _kill(first)
@@ -83,6 +84,12 @@ def down(directory: RunDirectory, first: FirstProcess) -> None:
     # Nothing of it runs any more. A new run may have begun in the same directory.
     lock = ledger.take_lock(directory)
     if lock is None:
+        if first_of(directory) == first and _is_left(directory):
+            raise RunError(
+                f"run {directory.run!r} has a holder, and its ledger names another first process",
+                where=str(directory.ledger),
+                next_step="end the holder: `fuser` finds it on the file `lock` beside it; then repeat the command",
+            )  # fmt: skip
         return
     try:
         if first_of(directory) == first:
@@ -98,7 +105,7 @@ def _is_left(directory: RunDirectory) -> bool:
 
 def end_lost(run: LostRun) -> None:
     """End a lost run: inside, and if that fails by the end of its first process."""
-    if is_alive(run.first):
+    if start_time(run.first.pid) == run.first.start:
         _inside(run.first, run.mark.directory.parent, "--orphans")
         if any(one.mark == run.mark for one in lost()):
             _kill(run.first)
@@ -134,9 +141,15 @@ def lost() -> list[LostRun]:
     for pid, environment in _marked_processes():
         first = FirstProcess.parse(environment.get(namespaces.VARIABLE, ""))
         mark = Mark.parse(environment.get(marks.VARIABLE, ""))
-        if first is None or mark is None or (first, mark) in found or not first.visible or not is_alive(first):
+        if (
+            first is None
+            or mark is None
+            or (first, mark) in found
+            or not first.visible
+            or start_time(first.pid) != first.start
+        ):
             continue
-        if _pid_namespace(pid) != _pid_namespace(first.pid):
+        if namespaces.pid_namespace(pid) != namespaces.pid_namespace(first.pid):
             continue  # its environment was inherited, or made up
         missing = ledger.missing(RunDirectory(mark.run, mark.directory), mark)
         if missing is not None:
@@ -158,18 +171,11 @@ def _marked_processes() -> Iterator[tuple[int, dict[str, str]]]:
             yield int(entry), {name: value for name, _, value in words if name in wanted}
 
 
-def _pid_namespace(pid: int) -> int | None:
-    try:
-        return os.stat(f"/proc/{pid}/ns/pid").st_ino
-    except OSError:
-        return None
-
-
 def pids(first: FirstProcess) -> dict[int, int]:
     """The processes in a first process's pid namespace: the pid there -> the pid here (NSpid of proc(5))."""
-    wanted, found = _pid_namespace(first.pid), dict[int, int]()
+    wanted, found = namespaces.pid_namespace(first.pid), dict[int, int]()
     for entry in os.listdir("/proc"):
-        if entry.isdigit() and wanted is not None and _pid_namespace(int(entry)) == wanted:
+        if entry.isdigit() and wanted is not None and namespaces.pid_namespace(int(entry)) == wanted:
             with contextlib.suppress(OSError):
                 status = Path("/proc", entry, "status").read_text(errors="replace")
                 numbers = next(line.split()[1:] for line in status.splitlines() if line.startswith("NSpid:"))

@@ -197,9 +197,23 @@ def first_process(ledger: Ledger) -> FirstProcess | None:
     None for other runs, and inside of these namespaces: there the pids of the ledger are valid. Outside they are
     numbers of other processes: never judge or signal by them.
     """
+    found = FirstProcess.parse(str(ledger.head().get("first", "")))
+    return found if is_elsewhere(ledger) else None
+
+
+def is_elsewhere(ledger: Ledger) -> bool:
+    """Whether the pids of a ledger are of another pid namespace than ours."""
+    return ledger.head().get("pidns", namespaces.own_pid_namespace()) != namespaces.own_pid_namespace()
+
+
+def keeps_run(first: FirstProcess, ledger: Ledger, processes: Processes) -> bool:
+    """Whether a first process that we can see runs, and is in the pid namespace of the run: it is no other process."""
     head = ledger.head()
-    found = FirstProcess.parse(str(head.get("first", "")))
-    return None if found is None or head.get("pidns") == namespaces.own_pid_namespace() else found
+    return (
+        head.get("boot") == processes.boot_id()
+        and processes.alive(Process(first.pid, first.start))
+        and namespaces.pid_namespace(first.pid) == head.get("pidns")
+    )
 
 
 def live_processes(ledger: Ledger, processes: Processes) -> list[ProcessRecord]:
@@ -211,7 +225,7 @@ def live_processes(ledger: Ledger, processes: Processes) -> list[ProcessRecord]:
         return []
     if (first := first_process(ledger)) is not None:
         process = Process(first.pid, first.start)
-        alive = not first.visible or processes.alive(process)
+        alive = not first.visible or keeps_run(first, ledger, processes)
         return [ProcessRecord(process, "all in namespaces of its own", "first")] if alive else []
     return [record for record in ledger.processes() if processes.alive(record.process)]
 
@@ -233,7 +247,7 @@ def kill_all(directory: RunDirectory, processes: Processes | None = None, timeou
     """
     directory.check_own()
     table = processes or LinuxProcesses()
-    if first_process(Ledger(directory)) is not None:
+    if is_elsewhere(Ledger(directory)):
         raise RunError("the pids of this run are of other namespaces", where=str(directory.ledger))
     directory.closing.touch()
     with contextlib.ExitStack() as stack:

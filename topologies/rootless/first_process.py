@@ -113,7 +113,7 @@ def _wait_outside(child: int, news: int, orders: int, terminal: Terminal) -> int
     """Pass signals on until the first process tells the exit code of the command, or ends."""
     signals = Signals(FORWARDED)
     while True:
-        ready, _, _ = select.select([news, signals.fd], [], [])
+        ready = _readable(news, signals.fd)
         if signals.fd in ready:
             number, sent = signals.read()
             if sent:
@@ -129,6 +129,14 @@ def _wait_outside(child: int, news: int, orders: int, terminal: Terminal) -> int
                 return message[1]
             else:
                 return exit_code(os.waitpid(child, 0)[1])
+
+
+def _readable(*fds: int) -> set[int]:
+    """Wait until some of these descriptors can be read, whatever their numbers are (poll(2)); return those."""
+    waiting = select.poll()
+    for fd in fds:
+        waiting.register(fd, select.POLLIN)
+    return {fd for fd, _ in waiting.poll()}
 
 
 class FirstProcess:
@@ -168,7 +176,7 @@ class FirstProcess:
             calls.execute(self._command, self._mask, {VARIABLE: me, STATE_VARIABLE: self._state})
         outside = [self._orders]
         while True:
-            ready, _, _ = select.select([signals.fd, gone, *outside], [], [])
+            ready = _readable(signals.fd, gone, *outside)
             if gone in ready:
                 os.read(gone, 65536)
                 if _identity(self._state) != place:

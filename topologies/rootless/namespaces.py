@@ -58,6 +58,14 @@ def own_pid_namespace() -> int:
     return os.stat("/proc/self/ns/pid").st_ino
 
 
+def pid_namespace(pid: int) -> int | None:
+    """The inode of a process's pid namespace; None when it is gone, or another user's."""
+    try:
+        return os.stat(f"/proc/{pid}/ns/pid").st_ino
+    except OSError:
+        return None
+
+
 def entered() -> FirstProcess | None:
     """The first process of the namespaces that we are in; None: we are in none of this kind."""
     found = FirstProcess.parse(os.environ.get(VARIABLE, ""))

@@ -35,7 +35,9 @@ def all_dirs() -> list[Path]:
     """The places where runs of this user may be, the one for new runs first."""
     logged_in = RUNTIME / str(os.getuid())  # a shell of cron, su or sudo lacks the variable that names it
     runtime = [logged_in / "hoverboard"] if is_private(logged_in) else []
-    return list(dict.fromkeys([default_dir(), *runtime, default_dir(linger=True)]))
+    lingering = default_dir(linger=True)
+    # Anybody may have made a folder of this name in /tmp. It matters only if it is ours, or the only place.
+    return list(dict.fromkeys([default_dir(), *runtime, *([lingering] if is_private(lingering) else [])]))
 
 
 def is_private(folder: Path) -> bool:
@@ -75,7 +77,8 @@ def check(folder: Path) -> None:
         raise MachineError(
             f"the state directory is on {kind}, a network file system", where=str(folder), next_step=_STEP
         )
-    if os.statvfs(folder).f_bavail == 0:
+    found = os.statvfs(folder)
+    if (found.f_blocks and not found.f_bavail) or (found.f_files and not found.f_favail):
         raise MachineError("there is no space left", where=str(folder), next_step="make room there")
 
 

@@ -94,6 +94,8 @@ def execute(command: list[str], mask: Collection[int], environment: dict[str, st
     """Become a command: with this signal mask, and with these variables added to the environment."""
     try:
         let_groups_be()
+        for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them
+            signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         os.execvpe(command[0], command, {**os.environ, **environment})
     except OSError as error:

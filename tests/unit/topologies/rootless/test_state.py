@@ -20,6 +20,7 @@ MOUNTS = """\
 def place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A machine whose /tmp is here, and whose user has no XDG_RUNTIME_DIR."""
     monkeypatch.setattr(state, "TMP", tmp_path)
+    monkeypatch.setattr(state, "RUNTIME", tmp_path / "none")
     monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
     return tmp_path
 
@@ -35,7 +36,17 @@ def test_a_runtime_directory_of_the_user_alone_is_taken(place: Path, monkeypatch
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
     below_tmp = place / f"hoverboard-{os.getuid()}"
     assert (state.default_dir(), state.default_dir(linger=True)) == (runtime / "hoverboard", below_tmp)
+    assert state.all_dirs() == [runtime / "hoverboard"]
+    below_tmp.mkdir(mode=0o755)  # somebody else may have made it
+    assert state.all_dirs() == [runtime / "hoverboard"]
+    below_tmp.chmod(0o700)
     assert state.all_dirs() == [runtime / "hoverboard", below_tmp]
+
+
+def test_a_shell_without_the_variable_finds_the_runtime_directory(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(state, "RUNTIME", place)
+    (place / str(os.getuid())).mkdir(mode=0o700)
+    assert state.all_dirs() == [state.default_dir(), place / str(os.getuid()) / "hoverboard"]
 
 
 @pytest.mark.parametrize("kind", ["missing", "relative", "readable by others", "a link", "a file"])
