@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from hoverboard.contract.generations import available
 from tests.ordinary_user import OrdinaryUser
 from tests.system.rootless.user_run import first_pid, inside, named_pids, nothing_is_left, owner, pings, status, up
 from tests.waiting import until
+from topologies.emulation.ovs_daemons import datapath_type
 
 pytestmark = pytest.mark.timeout(400)
 
@@ -130,6 +132,8 @@ def test_captures_of_a_switch(user: OrdinaryUser) -> None:
 
 @pytest.mark.parametrize("dataplane", ["fastpath-vmm", "pre", pytest.param("ovs-offload", marks=pytest.mark.long)])
 def test_the_other_generations(user: OrdinaryUser, dataplane: str) -> None:
+    if dataplane not in available(datapath_type()):
+        pytest.skip("this kernel has no module openvswitch")
     up(user, "--dataplane", dataplane)
     assert "2 received" in pings(user)
     user.ok("down")
