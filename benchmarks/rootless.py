@@ -24,10 +24,10 @@ from benchmarks.datapath import cases, contestants
 from benchmarks.harness import command, report
 from benchmarks.harness.bars import Bar
 from benchmarks.harness.statistics import distribution, paired_ratio
-from console.runs import need_root
 from console.show import tables
 from experiments.frame.progress import Progress
-from hoverboard.contract.errors import RunError
+from hoverboard import mapped_users
+from hoverboard.contract.errors import MachineError, RunError
 from topologies.client import run_client
 
 _SIDES = {"root": (), "rootless": ("--rootless",)}
@@ -174,7 +174,8 @@ def main() -> int:
         return 0
 
     def run(progress: Progress) -> int:
-        need_root("benchmark")
+        if mapped_users.privileges() != "root":
+            raise MachineError("this benchmark compares root with an ordinary user", next_step="start it with: sudo")
         samples = measure(given.repeat, given.seconds, given.busy, progress)
         figures = {"samples": samples, "ratios": {load: ratios(found) for load, found in samples.items()}}
         parameters = {"rounds": given.repeat, "seconds": given.seconds}

@@ -14,7 +14,7 @@ from tests.mutation import arguments as mutation
 ROOT = Path(__file__).parents[2]
 _FENCED = re.compile(r"^```sh\n(.*?)^```$", re.M | re.S)
 _QUOTED = re.compile(r"`((?:sudo )?tests/[^`]+)`")
-MARKED = re.compile(r"-m (long|not\\ long|'not long'|rootless\\ and\\ not\\ long)( |$)")
+MARKED = re.compile(r"-m (long|(rootless\\ and\\ )?not\\ long|'not long')( |$)")
 
 
 def commands(program: str) -> list[list[str]]:
@@ -53,10 +53,12 @@ def test_rings_take_what_is_documented(program: str, words: list[str]) -> None:
 def test_what_ci_runs_and_what_is_long() -> None:
     ci, long, check = (dry(*words).stdout for words in (("run",), ("run", "long"), ("check",)))
     assert [line.split()[1] for line in ci.splitlines()] == ["ruff", "ruff", "mypy", "pytest", "pytest", "python"]
+    assert ci.splitlines()[-1].count("tests.ordinary_user") == 1
     assert "tests/system" in ci
     assert "tests/system" not in check
     assert "-n 2" in check
     assert "tests/mutate --changed" in long
+    assert long.count("tests.ordinary_user") == 2, "all system tests, quick and long"
     assert [] in commands("run")
     assert ["long"] in commands("run")
 

@@ -142,9 +142,12 @@ class Machine:
                 yield Process(int(entry), start)
 
     def _is_here(self, pid: str) -> bool:
-        """Whether a process is in our user namespace. An ordinary user's run has pids of its own."""
+        """Whether our pids are valid for a process: it is not in an ordinary user's run, which has both of its own."""
         try:
-            return os.readlink(self._proc / pid / "ns/user") == os.readlink(self._proc / "self/ns/user")
+            return any(
+                os.readlink(self._proc / pid / "ns" / kind) == os.readlink(self._proc / "self/ns" / kind)
+                for kind in ("pid", "user")
+            )
         except OSError:
             return True
 
