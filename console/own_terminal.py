@@ -1,8 +1,8 @@
 """A terminal and descriptors of its own for a command that root starts, and that is not to be root.
 
-A program that has root's terminal open can type into it, as root (TIOCSTI of ioctl_tty(2)), also as another user. So the
-command gets a session without that terminal. If it is to have one, it gets a pseudo-terminal (pty(7)), and a process of
-root copies what is typed and printed.
+A program that has root's terminal open can type into it, as root (TIOCSTI of ioctl_tty(2)), also as another user. So
+the command gets a session without that terminal. If it is to have one, it gets a pseudo-terminal (pty(7)), and a
+process of root copies what is typed and printed.
 """
 
 from __future__ import annotations
