@@ -136,11 +136,12 @@ class CodeStore:
         return False
 
     def _is_trusted(self, base: Path) -> bool:
-        if base not in self._bases:
-            self._bases[base] = trusted(base)
-            if base == self._shared and base.is_dir() and not self._bases[base]:
+        known = self._bases.get(base)  # once: another thread may forget it after its write
+        if known is None:
+            known = self._bases[base] = trusted(base)
+            if base == self._shared and base.is_dir() and not known:
                 self._tell(f"compiled code in {base} is not used, because others can write it; chmod -R go-w {base}")
-        return self._bases[base]
+        return known
 
     def _places_to_write(self) -> Iterable[Place]:
         if writable(self._shared) and (self._is_trusted(self._shared) or not self._shared.exists()):
