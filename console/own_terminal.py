@@ -74,7 +74,7 @@ def _wait(child: int, master: int, terminals: list[int]) -> int:
     if terminals:
         signal.signal(signal.SIGWINCH, lambda *_: _copy_size(terminals[0], master))
         with _raw(terminals):
-            _copy(master, terminals)
+            _copy(master, terminals, os.pidfd_open(child))
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     return 128 - code if code < 0 else code
 
@@ -93,22 +93,27 @@ def _raw(terminals: list[int]) -> Iterator[None]:
         termios.tcsetattr(0, termios.TCSADRAIN, kept)
 
 
-def _copy(master: int, terminals: list[int]) -> None:
+def _copy(master: int, terminals: list[int], child: int) -> None:
+    """Copy until the child has ended and its output is shown, also if it left a program in the background."""
     output = next(fd for fd in (1, 2, 0) if fd in terminals)
-    reading = [master, 0] if 0 in terminals else [master]
+    waiting = select.poll()  # root may have more descriptors open than select(2) takes
+    for fd in (master, child, *([0] if 0 in terminals else [])):
+        waiting.register(fd, select.POLLIN)
+    ended = False
     while True:
-        ready, _, _ = select.select(reading, [], [])
+        ready = {fd for fd, _ in waiting.poll(0 if ended else None)}
         if 0 in ready:
-            typed = os.read(0, _CHUNK)
-            if typed:
+            if typed := os.read(0, _CHUNK):
                 os.write(master, typed)
             else:
-                reading.remove(0)
+                waiting.unregister(0)
         if master in ready:
             try:
-                printed = os.read(master, _CHUNK)
-            except OSError:  # EIO: the last process that had the other side has ended
+                os.write(output, os.read(master, _CHUNK))
+            except OSError:  # EIO: no process has the other side open
                 return
-            if not printed:
-                return
-            os.write(output, printed)
+        elif ended:
+            return
+        if child in ready and not ended:
+            ended = True
+            waiting.unregister(child)

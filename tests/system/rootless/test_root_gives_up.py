@@ -6,6 +6,7 @@ import contextlib
 import os
 import pty
 import select
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -77,6 +78,23 @@ def test_a_program_has_a_terminal_of_its_own_and_no_other_descriptor(program: Pa
     os.close(theirs)
     os.close(ours)
     assert not (tmp_path / "stolen").exists()
+
+
+def test_what_stays_in_the_background_does_not_hold_the_command(program: Path, tmp_path: Path) -> None:
+    program.write_text("import subprocess\nprint('pid', subprocess.Popen(['sleep', '300']).pid, 'begun', flush=True)\n")
+    ours, theirs = pty.openpty()
+    words = [sys.executable, "-P", "-s", "-m", "console.cli", "--rootless", "python", "--outside", str(program)]
+    with subprocess.Popen(
+        words, stdin=theirs, stdout=theirs, stderr=theirs, cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "SUDO_UID": "61203", "SUDO_GID": "61203"},
+    ) as process:  # fmt: skip
+        assert process.wait(60) == 0
+        shown = os.read(ours, 65536).decode()
+        with contextlib.suppress(ProcessLookupError):  # the hang-up of its terminal has ended it
+            os.kill(int(shown.partition("pid ")[2].split()[0]), signal.SIGKILL)
+    assert "begun" in shown
+    os.close(theirs)
+    os.close(ours)
 
 
 def test_pipes_stay_pipes(program: Path, tmp_path: Path) -> None:
