@@ -13,6 +13,7 @@ import errno
 import logging
 import os
 import select
+import signal
 import socket
 import stat
 import threading
@@ -291,6 +292,16 @@ class Server:
         self._epoll.close()
         os.close(self._spare)
         os.close(self._wake)
+
+
+def serve_until_sigterm(server: Server) -> None:
+    """Serve in this thread, the main one of its process, until SIGTERM. Ctrl-C is for the holder, which sends that."""
+    stop_reader, stop_writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    signal.signal(signal.SIGTERM, lambda _number, _frame: None)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.set_wakeup_fd(stop_writer)
+    while stop_reader not in select.select([server.fileno(), stop_reader], [], [])[0]:
+        server.serve()
 
 
 def _spare() -> int:

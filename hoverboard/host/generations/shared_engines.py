@@ -10,8 +10,6 @@ from __future__ import annotations
 import contextlib
 import mmap
 import os
-import select
-import signal
 import threading
 from pathlib import Path
 
@@ -28,7 +26,7 @@ from hoverboard.rpc.answering import TakesDescriptors, WithDescriptors
 from hoverboard.rpc.client import Client
 from hoverboard.rpc.connection import Service
 from hoverboard.rpc.descriptors import Descriptors
-from hoverboard.rpc.server import Server
+from hoverboard.rpc.server import Server, serve_until_sigterm
 
 _CONNECT_TIMEOUT = 10.0  # seconds; the process may be restarting
 _TIMEOUT = 300.0  # seconds; the engines may be compiled with debug elements for another host
@@ -130,12 +128,7 @@ def serve(path: Path, scheduling: Scheduling) -> None:
     thread.start()
     hosts = server(path, thread)
     threading.Thread(target=_compile_removal, args=(scheduling,), name="warm", daemon=True).start()
-    stop_reader, stop_writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-    signal.signal(signal.SIGTERM, lambda _number, _frame: None)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the holder, which ends us in order
-    signal.set_wakeup_fd(stop_writer)
-    while stop_reader not in select.select([hosts.fileno(), stop_reader], [], [])[0]:
-        hosts.serve()
+    serve_until_sigterm(hosts)
     thread.close()
 
 

@@ -6,9 +6,6 @@ One process for all: a process per link takes 6 to 9 MiB more for each, and as m
 
 from __future__ import annotations
 
-import os
-import select
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +15,7 @@ from hoverboard.fastpath.link.link_thread import LinkThread
 from hoverboard.host.generations.taps import check_tap
 from hoverboard.rpc.answering import Methods, TakesDescriptors
 from hoverboard.rpc.descriptors import Descriptors
-from hoverboard.rpc.server import Server
+from hoverboard.rpc.server import Server, serve_until_sigterm
 
 
 class LinkProcess:
@@ -70,10 +67,5 @@ def serve(path: Path) -> None:
     """Serve links on a Unix socket until SIGTERM."""
     links = LinkProcess()
     server = Server(path, links.methods, log="links.log")
-    stop_reader, stop_writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-    signal.signal(signal.SIGTERM, lambda _number, _frame: None)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the holder, which ends us in order
-    signal.set_wakeup_fd(stop_writer)
-    while stop_reader not in select.select([server.fileno(), stop_reader], [], [])[0]:
-        server.serve()
+    serve_until_sigterm(server)
     links.close()
