@@ -45,6 +45,7 @@ if [ "$(stat -c %a /dev/net/tun)" != "$2" ]; then
 fi
 mount -t tmpfs -o mode=755 tmpfs /run
 mkdir -p "/run/user/$1"
+mkdir -m 1777 /run/lock
 chown "$1:$1" "/run/user/$1"
 chmod 700 "/run/user/$1"
 echo ready

@@ -36,9 +36,9 @@ from topologies.rootless.terminal import Terminal
 
 VARIABLE = "HOVERBOARD_NAMESPACES"
 STATE_VARIABLE = "HOVERBOARD_STATE_DIR"
-# What of /run stays as it is on the machine; all else of it is hidden. A run needs its own netns, openvswitch and lock.
-KEPT_OF_RUN = ("/run/user", "/run/media", "/run/systemd/resolve", "/run/resolvconf")
-_NEEDED = ("/run/netns", "/run/openvswitch", "/run/lock")
+# What of /run stays as it is on the machine; all else of it is hidden. A run needs its own netns and openvswitch.
+KEPT_OF_RUN = ("/run/user", "/run/media", "/run/systemd/resolve", "/run/resolvconf", "/run/lock", "/run/shm")
+_NEEDED = ("/run/netns", "/run/openvswitch", "/run/lock")  # lock: where the machine has none
 _PASSWD = "/run/passwd"
 _NAMESPACES = (
     kernel.CLONE_NEWUSER | kernel.CLONE_NEWNS | kernel.CLONE_NEWPID | kernel.CLONE_NEWNET | kernel.CLONE_NEWUTS
@@ -180,7 +180,8 @@ class FirstProcess:
             if gone in ready:
                 os.read(gone, 65536)
                 if _identity(self._state) != place:
-                    return calls.FAILED  # the user has logged out: nobody could reach a run any more
+                    # The user has logged out: nobody could reach a run any more.
+                    return fail(f"{self._state}: the state directory has gone, so the run has ended")
             if signals.fd in ready:
                 number, sent = signals.read()
                 if number == signal.SIGCHLD:

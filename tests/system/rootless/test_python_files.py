@@ -88,3 +88,9 @@ def test_an_experiment_and_the_demo(user: OrdinaryUser) -> None:
     user.ok("demo", "--out", "demo", timeout=300)
     assert all(file.stat().st_uid == user.uid for file in (user.home / "demo").rglob("*"))
     nothing_is_left(user)
+
+
+def test_a_file_that_all_may_write_below_run_is_the_machine_s(user: OrdinaryUser) -> None:
+    user.write("writes.py", "open('/run/lock/by-me', 'w').write('here')\n")
+    user.ok("python", "writes.py")
+    assert user.run("cat", "/run/lock/by-me").stdout == "here"
