@@ -131,14 +131,14 @@ class TestTheHome:
 
 
 class TestVerbsOfRoot:
-    def test_exec_as_another_user_is_refused_by_name(self, user: OrdinaryUser) -> None:
-        """One user is mapped. What ends in a program of the node is that program's to say."""
+    def test_what_only_root_may_do_fails_with_the_words_of_its_program(self, user: OrdinaryUser) -> None:
+        """One user is mapped: the kernel rejects it. `exec --as` is refused by name (test_doing_without.py)."""
         up(user, *OVS)
         for command in (["chown", "1:1", "file"], ["su", "nobody", "-c", "true"], ["mknod", "null", "c", "1", "3"]):
             user.run("touch", "file")
             done = user.hoverboard("exec", "h1", "--", *command)
             assert done.returncode != 0, command
-            assert done.stderr, command
+            assert done.stderr.startswith(f"{command[0]}: "), (command, done.stderr)
         user.ok("down")
         nothing_is_left(user)
 

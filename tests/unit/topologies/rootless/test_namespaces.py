@@ -94,3 +94,13 @@ def test_both_programs_need_the_standard_library_alone() -> None:
             [sys.executable, "-I", "-S", str(module.__file__), "--help"], capture_output=True, text=True, check=False
         )
         assert "ModuleNotFoundError" not in done.stderr
+
+
+def test_a_process_that_has_the_pid_of_a_first_process_now_is_not_entered() -> None:
+    first = f"{os.getpid()}:{system_calls.start_time(os.getpid()) + 1}:{namespaces.own_pid_namespace()}"
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", str(namespaces.join.__file__), first, "echo", "inside"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (system_calls.FAILED, "")
+    assert "its first process has ended" in done.stderr

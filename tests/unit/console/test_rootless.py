@@ -1,0 +1,77 @@
+"""Giving root up: what is called, in which order, and what the environment is then."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from types import SimpleNamespace
+
+import pytest
+
+from console import own_terminal, rootless
+from hoverboard import mapped_users
+from hoverboard.contract.errors import MachineError
+
+STUDENT = SimpleNamespace(pw_name="student", pw_dir="/home/student", pw_uid=1000)
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
+    """The calls of a root that gives root up; none of them does anything."""
+    made: list[tuple[object, ...]] = []
+
+    def account(uid: int) -> SimpleNamespace:
+        if uid != STUDENT.pw_uid:
+            raise KeyError(uid)
+        return STUDENT
+
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(mapped_users, "only_one", lambda: False)
+    monkeypatch.setattr(own_terminal, "take", lambda: made.append(("take",)))
+    for name in ("initgroups", "setgroups", "setresgid", "setresuid"):
+        monkeypatch.setattr(os, name, lambda *words, name=name: made.append((name, *words)))
+    monkeypatch.setattr(pwd, "getpwuid", account)
+    monkeypatch.setattr(os, "access", lambda path, mode: not str(path).startswith("/run/user"))
+    for name in ("SUDO_UID", "SUDO_GID", "SUDO_USER", "XDG_RUNTIME_DIR", "HOVERBOARD_ROOTLESS"):
+        monkeypatch.setenv(name, "0")
+    return made
+
+
+def test_root_becomes_the_user_who_called_sudo(
+    calls: list[tuple[object, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SUDO_UID", "1000")
+    monkeypatch.setenv("SUDO_GID", "100")
+    rootless.become_ordinary()
+    ids = (("setresgid", 100, 100, 100), ("setresuid", 1000, 1000, 1000))
+    assert calls == [("take",), ("initgroups", "student", 100), *ids]
+    assert (os.environ["HOME"], os.environ["USER"]) == ("/home/student", "student")
+    assert not os.environ.keys() & {"SUDO_UID", "SUDO_GID", "SUDO_USER", "XDG_RUNTIME_DIR"}
+    assert rootless.command() == "hoverboard --rootless"
+
+
+@pytest.mark.parametrize("given", ["", "0", "abc", "-1"])
+def test_without_one_root_becomes_a_uid_without_an_account_or_a_group(
+    given: str, calls: list[tuple[object, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SUDO_UID", given)
+    taken = [SimpleNamespace(pw_uid=rootless._FIRST_FREE_UID), STUDENT]
+    monkeypatch.setattr(pwd, "getpwall", lambda: taken)
+    rootless.become_ordinary()
+    uid = rootless._FIRST_FREE_UID + 1
+    assert calls == [("take",), ("setgroups", []), ("setresgid", uid, uid, uid), ("setresuid", uid, uid, uid)]
+
+
+def test_a_checkout_that_this_user_cannot_read_is_named(
+    calls: list[tuple[object, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(MachineError, match="cannot read it") as caught:
+        rootless.become_ordinary()
+    assert caught.value.where == rootless.__file__
+
+
+def test_in_the_namespaces_it_is_done_already(calls: list[tuple[object, ...]], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mapped_users, "only_one", lambda: True)
+    rootless.become_ordinary()
+    assert calls == []
