@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,7 @@ def entered(given: str | None) -> str:
     return name
 
 
-def find(given: str | None, names: Any) -> str:
+def find(given: str | None, names: Callable[[Path], list[str]]) -> str:
     """The given run, or else the only one. Later lookups are in its state directory: a user may have two.
 
     Args:
@@ -95,7 +96,10 @@ def _use(place: Path) -> None:
 def mention_orphans() -> None:
     """Name on stderr the runs whose holder died or whose directory is gone, and the command that ends them."""
     from topologies.client import orphans
+    from topologies.rootless import namespaces
 
+    if namespaces.entered() is not None:
+        return  # the command that entered them has named those that it sees
     if found := orphans.find(everywhere=False):
         names = ", ".join(str(one) for one in found)
         print(f"hoverboard: orphaned: {names}; end with: hoverboard down --orphans", file=sys.stderr)

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 _CONNECT_SECONDS = 10
 _LOOK_SECONDS = 2.0  # between two checks that a measuring worker is still there
-_FINISH_SECONDS = 120.0
 T = TypeVar("T")
 
 
