@@ -174,6 +174,7 @@ class SwitchPrograms:
         name = self.names.get(switch.dpid)
         programmed = name in self.expected.tables and self._can_reconcile(name)
         if programmed or switch.dpid in self._retired or (name is None and self._abandoned(switch.dpid)):
+            self.settle()  # what is known before the read is compared with its answer, and not sent by itself
             switch.sync = Sync.READING
             self._work.reads.append((switch.dpid, switch.generation))
 

@@ -47,6 +47,33 @@ def test_an_elected_standby_changes_nothing_that_is_right() -> None:
     assert world.core.counters["reconciled_flows_changed"] == sum(len(program) for _, program in world.sent[:3])
 
 
+def test_a_young_master_does_not_write_again_what_an_agent_tells_it_of_a_switch_that_is_right() -> None:
+    """All controllers died at once: the new master is elected before it has heard any agent."""
+    world = World()
+    world.full_update(cluster())
+    nodes = (host(1), host(2), hoverboard(1))
+    for node in nodes:
+        world.connect(node)
+        world.hello(node.name)
+    place(world, vm("a", "blue", "h1", 2), vm("b", "blue", "h2", 3))
+    before, ports = world.tables(), {dpid: dict(one.ports) for dpid, one in world.core.switches.items()}
+    intent = list(world.fabric.entities.values())
+    world.core = ControllerCore(model_named("hoverboard"), world.policy, active=False)
+    world.core.fabric_changed(World().fabric.full_update(intent), complete=True, now=world.now)
+    for dpid, known in ports.items():
+        world.core.switch_connected(dpid, known, world.now)
+    world.core.activate(world.now)
+    assert world.core.take().reads == []
+    for name, bound in (("h1", {"a": "vp-a"}), ("h2", {"b": "vp-b"}), ("hv1", {})):
+        world.core.agent_hello(name, bound, world.now)
+        work = world.core.take()
+        assert ([world.core.names[dpid] for dpid, _ in work.reads], work.programs) == ([name], [])
+        for dpid, generation in work.reads:
+            world.core.switch_flows(dpid, generation, world.net.switches[name].dump(), world.now)
+    assert world.core.take().programs == []
+    assert world.tables() == before == world.expected()
+
+
 def test_a_late_answer_to_a_former_master_counts_for_nothing() -> None:
     world = World()
     world.full_update(cluster(1))
