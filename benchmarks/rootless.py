@@ -14,6 +14,7 @@ import contextlib
 import json
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from typing import Any, Literal
@@ -94,11 +95,9 @@ def _turn(name: str, seconds: int) -> dict[str, float]:
     words = [*_SIDES[name], "python", "-m", "benchmarks.rootless", "--side", "--seconds", str(seconds)]
     done = subprocess.run(
         [sys.executable, "-P", "-m", "console.cli", *words],
-        capture_output=True,
-        text=True,
-        timeout=_TIMEOUT,
-        check=False,
-    )
+        capture_output=True, text=True, timeout=_TIMEOUT, check=False,
+        cwd=tempfile.gettempdir(),  # where both sides may write
+    )  # fmt: skip
     if done.returncode:
         last = done.stderr.strip() or f"exit code {done.returncode}"
         raise RunError(f"{name}: {last}", next_step="see `hoverboard --rootless doctor`")
