@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from console import guard, plain_text
+from console import guard, plain_text, rootless
 from console.verbs import (
     apply,
     capture,
@@ -88,6 +88,7 @@ app.command("python", context_settings=_COMMAND_FOLLOWS)(python.python)
 def main() -> None:
     """Run the `hoverboard` command."""
     guard.make_files_private()
+    rootless.begin()
     programs.complete_path()
     plain_text.install()
     app(prog_name="hoverboard")

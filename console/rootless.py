@@ -20,7 +20,23 @@ OPTION = "--rootless"
 _ASKED = "HOVERBOARD_ROOTLESS"  # set where root became an ordinary user: the verbs that follow need the option, too
 # Where no account is: a range of uids that Debian gives to nobody, and systemd to dynamic users.
 _FIRST_FREE_UID, _LAST_FREE_UID = 61184, 65519
+# Set for a command that goes on in namespaces; what that command starts is another one.
+_GOES_ON = "HOVERBOARD_GOES_ON"
 _LOGIN = ("HOME", "USER", "LOGNAME", "MAIL", "SHELL", "XAUTHORITY", "DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR")
+
+
+_went_on = False
+
+
+def begin() -> None:
+    """Note at the start of a command whether it is one that goes on in namespaces."""
+    global _went_on
+    _went_on = os.environ.pop(_GOES_ON, None) is not None
+
+
+def goes_on() -> bool:
+    """Whether this command began outside of the namespaces that it is in now."""
+    return _went_on
 
 
 def enter_new(*, stay: bool = False, linger: bool = False) -> None:
@@ -76,6 +92,7 @@ def _execute(command: list[str]) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
             stream.flush()
+    os.environ[_GOES_ON] = "1"
     os.execvp(command[0], command)
 
 

@@ -95,11 +95,11 @@ def _use(place: Path) -> None:
 
 def mention_orphans() -> None:
     """Name on stderr the runs whose holder died or whose directory is gone, and the command that ends them."""
+    from console import rootless
     from topologies.client import orphans
-    from topologies.rootless import namespaces
 
-    if namespaces.entered() is not None:
-        return  # the command that entered them has named those that it sees
+    if rootless.goes_on():
+        return  # it has named those that it saw from outside
     if found := orphans.find(everywhere=False):
         names = ", ".join(str(one) for one in found)
         print(f"hoverboard: orphaned: {names}; end with: hoverboard down --orphans", file=sys.stderr)

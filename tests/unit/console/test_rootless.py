@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import pwd
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from console import own_terminal, rootless
+from console import own_terminal, rootless, runs
 from hoverboard import mapped_users
 from hoverboard.contract.errors import MachineError
+from topologies.client import orphans
 
 STUDENT = SimpleNamespace(pw_name="student", pw_dir="/home/student", pw_uid=1000)
 
@@ -75,3 +77,27 @@ def test_in_the_namespaces_it_is_done_already(calls: list[tuple[object, ...]], m
     monkeypatch.setattr(mapped_users, "only_one", lambda: True)
     rootless.become_ordinary()
     assert calls == []
+
+
+def test_a_command_that_goes_on_in_namespaces_names_orphans_once_and_what_it_starts_names_them_again(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    replaced: list[tuple[str, ...]] = []
+    monkeypatch.setattr(os, "execvp", lambda file, words: replaced.append((file, *words)))
+    monkeypatch.setattr(orphans, "find", lambda **_: [orphans.Orphan("dead", Path("/run/dead"), False, 3)])
+    monkeypatch.setenv("HOVERBOARD_GOES_ON", "")
+    monkeypatch.delenv("HOVERBOARD_GOES_ON")
+    monkeypatch.setattr(rootless, "_went_on", False)
+
+    def named() -> bool:
+        runs.mention_orphans()
+        return "orphaned: dead" in capsys.readouterr().err
+
+    rootless.begin()
+    assert named()
+    rootless._execute(["first-process", "hoverboard"])
+    assert len(replaced) == 1
+    rootless.begin()  # the same command, in its namespaces
+    assert not named()
+    rootless.begin()  # a command that it starts, with the same environment
+    assert named()
