@@ -23,9 +23,7 @@ _FIRST_FREE_UID, _LAST_FREE_UID = 61184, 65519
 # Set for a command that goes on in namespaces; what that command starts is another one.
 _GOES_ON = "HOVERBOARD_GOES_ON"
 _LOGIN = ("HOME", "USER", "LOGNAME", "MAIL", "SHELL", "XAUTHORITY", "DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR")
-
-
-_went_on = False
+_went_on = False  # this process is such a command: `begin` reads it
 
 
 def begin() -> None:

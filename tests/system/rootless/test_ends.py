@@ -43,6 +43,9 @@ class TestAfterKill9:
         assert (said.returncode, "orphaned: mine (its holder died, " in said.stderr) == (3, True)
         assert "hoverboard down --orphans" in said.stderr
         assert "Traceback" not in said.stderr
+        # A command that goes on in the namespaces has said it before.
+        said = user.hoverboard("exec", "--run", "mine", "blue-1", "--", "true")
+        assert said.stderr.count("orphaned: mine (its holder died, ") == 1
         # The way in needs no holder: packets flow from the VM as before.
         from_vm = ["nsenter", f"--target={_guest(user, first, vm['ip'])}", "--net", "ping", "-c", "2", "-i", "0.2"]
         done = subprocess.run([*from_vm, "10.0.0.3"], capture_output=True, text=True, timeout=20, check=False)

@@ -9,8 +9,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from console import own_terminal, rootless, runs
-from hoverboard import mapped_users
+from console import cli, guard, own_terminal, plain_text, rootless, runs
+from hoverboard import mapped_users, programs
 from hoverboard.contract.errors import MachineError
 from topologies.client import orphans
 
@@ -77,6 +77,20 @@ def test_in_the_namespaces_it_is_done_already(calls: list[tuple[object, ...]], m
     monkeypatch.setattr(mapped_users, "only_one", lambda: True)
     rootless.become_ordinary()
     assert calls == []
+
+
+def test_the_command_knows_from_its_start_that_it_goes_on_and_what_it_starts_does_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found: list[tuple[bool, bool]] = []
+    monkeypatch.setattr(cli, "app", lambda **_: found.append((rootless.goes_on(), "HOVERBOARD_GOES_ON" in os.environ)))
+    monkeypatch.setattr(rootless, "_went_on", False)
+    for module, name in ((guard, "make_files_private"), (programs, "complete_path"), (plain_text, "install")):
+        monkeypatch.setattr(module, name, lambda: None)
+    cli.main()
+    monkeypatch.setenv("HOVERBOARD_GOES_ON", "1")
+    cli.main()
+    assert found == [(False, False), (True, False)]
 
 
 def test_a_command_that_goes_on_in_namespaces_names_orphans_once_and_what_it_starts_names_them_again(
